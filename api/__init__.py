@@ -1,0 +1,1 @@
+"""REST: ingest, history, health and the console pages."""

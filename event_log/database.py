@@ -1,0 +1,136 @@
+"""A pool of connections to one PostgreSQL, as a role that may read and append, never rewrite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import eventsourcing.postgres as es
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow, dict_row, tuple_row
+from psycopg_pool import PoolTimeout
+
+from event_log.errors import DatabaseUnusable, LogUnavailable
+from event_log.sql import load
+
+_queries = load("event_log", "database.sql")
+
+OLDEST_SERVER = 150000
+IDLE_IN_TRANSACTION_SECONDS = 5.0
+"""A frozen writer that holds the append lock blocks everyone for this long at most."""
+
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.InternalError,
+    PoolTimeout,
+)
+
+
+class Database:
+    """Connections for one process. ``role`` is what every statement runs as, empty for the owner."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        role: str = "tidings_app",
+        max_size: int = 4,
+        application_name: str = "tidings",
+        connect_timeout: float = 10.0,
+    ) -> None:
+        self.conninfo = conninfo
+        self.role = role
+        self.datastore = _Datastore(conninfo, role, max_size, application_name, connect_timeout)
+
+    def open(self) -> None:
+        """Connect and refuse a server that could lose or rewrite what we promise to keep.
+
+        Raises DatabaseUnusable with what to do, or LogUnavailable when nothing answers.
+        """
+        with self.connection() as connection:
+            _check_server(connection)
+            if self.role:
+                _check_rights(connection, self.role)
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """An autocommit connection; what the network or the server does to it is LogUnavailable."""
+        try:
+            self.datastore.pool.open()
+            with self.datastore.pool.connection() as connection:
+                connection.row_factory = tuple_row  # type: ignore[assignment]  # the library's rows are dicts
+                try:
+                    yield connection  # type: ignore[misc]  # as above
+                finally:
+                    connection.row_factory = dict_row
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseUnusable(f"the role lacks a right: {error}") from error
+        except _UNAVAILABLE as error:
+            raise LogUnavailable(str(error).strip()) from error
+
+    def close(self) -> None:
+        self.datastore.close()
+
+
+class _Datastore(es.PostgresDatastore):
+    """The library's datastore, built from a conninfo string and switched to our role."""
+
+    def __init__(
+        self, conninfo: str, role: str, max_size: int, application_name: str, connect_timeout: float
+    ) -> None:
+        given = conninfo_to_dict(conninfo)
+        self._role = role
+        super().__init__(
+            dbname=str(given.pop("dbname", "")),
+            host=str(given.pop("host", "")),
+            port=str(given.pop("port", "")),
+            user=str(given.pop("user", "")),
+            password=str(given.pop("password", "")),
+            connect_timeout=connect_timeout,
+            idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_SECONDS,
+            pool_size=1,
+            max_overflow=max_size - 1,
+            pre_ping=True,
+        )
+        kwargs = self.pool.kwargs
+        assert isinstance(kwargs, dict)
+        kept: dict[str, Any] = {name: value for name, value in kwargs.items() if value != ""}
+        self.pool.kwargs = kept | given | {"application_name": application_name}
+
+    def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
+        limit_idleness = super().after_connect_func()
+        role = self._role
+
+        def after_connect(connection: psycopg.Connection[Any]) -> None:
+            limit_idleness(connection)
+            if role:
+                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+
+        return after_connect
+
+
+def _check_server(connection: psycopg.Connection[TupleRow]) -> None:
+    if connection.info.server_version < OLDEST_SERVER:
+        raise DatabaseUnusable("PostgreSQL 15 or later is needed; this server is older.")
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        row = connection.execute(_queries.setting, {"name": setting}).fetchone()
+        if row is not None and row[0] == "off":
+            raise DatabaseUnusable(
+                f"{setting} is off on this server, so a crash could lose accepted events: turn it on."
+            )
+
+
+def _check_rights(connection: psycopg.Connection[TupleRow], role: str) -> None:
+    row = connection.execute(_queries.rights_on_the_log).fetchone()
+    if row is None or row[0] is None:
+        raise DatabaseUnusable("the database has no log yet: run `tidings migrate`.")
+    may_append, may_rewrite = row
+    if not may_append or may_rewrite:
+        raise DatabaseUnusable(
+            f"the role {role} must be able to append to the log and never to rewrite it: "
+            "grant it SELECT and INSERT on events and nothing more (`tidings migrate` does)."
+        )

@@ -1,0 +1,181 @@
+"""The due queue: one row an open notification, when it is due, and who holds its lease.
+
+Rows are written in the transaction of the events they follow from; leases run on the database's clock,
+on purpose, because it is the one clock all workers share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import Cursor
+
+from event_log.sql import load
+from notification_domain.identity import stream_id
+from notification_domain.notification import (
+    Attempting,
+    Parked,
+    State,
+    Transmitting,
+    Waiting,
+)
+
+_queries = load("event_log", "due_queue.sql")
+
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""When a parked notification is due: a person has to resolve it."""
+FENCE_MARGIN = timedelta(seconds=2)
+"""A lease that ends sooner than this counts as lost."""
+
+
+class DueRow(msgspec.Struct, frozen=True):
+    """The projection of one open notification; without the lease columns."""
+
+    notification: UUID
+    instance: str
+    channel: str
+    priority: int
+    not_before: datetime
+    expires_at: datetime
+    cause_stream: UUID
+    cause_version: int
+    supersede_key: str
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A lease on one due notification."""
+
+    notification: UUID
+    instance: str
+    token: int
+    lost_claims: int
+    """Earlier claims that ended without a word since the last recorded outcome."""
+
+
+def due_row(notification: UUID, instance: str, state: State) -> DueRow | None:
+    """The row a folded notification has in the queue; None when it is closed."""
+    match state:
+        case Waiting(progress) | Attempting(progress) | Transmitting(progress):
+            when = progress.not_before
+        case Parked(progress):
+            when = NEVER
+        case _:
+            return None
+    request = progress.request
+    return DueRow(
+        notification=notification,
+        instance=instance,
+        channel=request.channel,
+        priority=request.priority,
+        not_before=when,
+        expires_at=progress.expires_at,
+        cause_stream=stream_id(instance, request.source.subject),
+        cause_version=request.source.version,
+        supersede_key=request.supersede_key,
+    )
+
+
+def put(cursor: Cursor[Any], rows: Sequence[DueRow], table: str = "due_notifications") -> None:
+    """Insert or replace rows and release their leases: the outcome that put them here is recorded."""
+    if rows:
+        columns = {name: [getattr(row, name) for row in rows] for name in DueRow.__struct_fields__}
+        statement = _queries.put.replace("due_notifications", table)
+        cursor.execute(statement, columns, prepare=True)
+
+
+def remove(cursor: Cursor[Any], notifications: Sequence[UUID]) -> None:
+    if notifications:
+        cursor.execute(_queries.remove, {"notifications": list(notifications)}, prepare=True)
+
+
+class Overtaken(msgspec.Struct, frozen=True):
+    """A source event that makes older notifications of its stream with this supersede key pointless."""
+
+    stream: UUID
+    version: int
+    supersede_key: str
+    recorded_at: datetime
+
+
+def pull_forward(
+    cursor: Cursor[Any], overtaken: Sequence[Overtaken], table: str = "due_notifications"
+) -> None:
+    """Make what was overtaken due at once, so that a worker soon cancels it."""
+    if overtaken:
+        columns = {name: [getattr(row, name) for row in overtaken] for name in Overtaken.__struct_fields__}
+        statement = _queries.pull_forward.replace("due_notifications", table)
+        cursor.execute(statement, columns, prepare=True)
+
+
+def claim(
+    cursor: Cursor[Any], now: datetime, *, limit: int, lease: timedelta, channels: Sequence[str]
+) -> list[Claim]:
+    """Lease up to ``limit`` due notifications, round the instances, codes before invitations.
+
+    One short statement that takes no append lock. A row that lost two claims is taken alone.
+    """
+    cursor.execute(
+        _queries.claim,
+        {"now": now, "limit": limit, "lease": lease, "channels": list(channels)},
+        prepare=True,
+    )
+    return [Claim(*row) for row in cursor.fetchall()]
+
+
+def held(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> set[UUID]:
+    """Those notifications whose lease (id, token) still runs on the database's clock, with a margin."""
+    cursor.execute(
+        _queries.held,
+        {
+            "notifications": [notification for notification, _ in claims],
+            "tokens": [token for _, token in claims],
+            "margin": FENCE_MARGIN,
+        },
+        prepare=True,
+    )
+    return {notification for (notification,) in cursor.fetchall()}
+
+
+def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
+    """Extend leases that are still ours; those that were extended."""
+    cursor.execute(
+        _queries.renew,
+        {
+            "notifications": [notification for notification, _ in claims],
+            "tokens": [token for _, token in claims],
+            "lease": lease,
+        },
+        prepare=True,
+    )
+    return {notification for (notification,) in cursor.fetchall()}
+
+
+def release(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> None:
+    """Give leases back unused: the claims do not count as lost."""
+    if claims:
+        cursor.execute(
+            _queries.release,
+            {
+                "notifications": [notification for notification, _ in claims],
+                "tokens": [token for _, token in claims],
+            },
+            prepare=True,
+        )
+
+
+def next_due(cursor: Cursor[Any]) -> datetime | None:
+    """When the next unleased row is due, None when nothing is."""
+    cursor.execute(_queries.next_due, prepare=True)
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def depth(cursor: Cursor[Any], now: datetime) -> tuple[int, float]:
+    """How many notifications are open, and the age in seconds of the longest overdue one."""
+    cursor.execute(_queries.depth, {"now": now}, prepare=True)
+    row = cursor.fetchone()
+    return (row[0], row[1]) if row else (0, 0.0)

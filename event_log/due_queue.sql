@@ -1,0 +1,109 @@
+-- name: put
+INSERT INTO due_notifications (
+    notification_id, instance_id, channel, priority, not_before, expires_at,
+    cause_stream, cause_version, supersede_key
+)
+SELECT * FROM unnest(
+    %(notification)s::uuid[], %(instance)s::text[], %(channel)s::text[], %(priority)s::smallint[],
+    %(not_before)s::timestamptz[], %(expires_at)s::timestamptz[],
+    %(cause_stream)s::uuid[], %(cause_version)s::bigint[], %(supersede_key)s::text[]
+)
+ON CONFLICT (notification_id) DO UPDATE SET
+    not_before = excluded.not_before,
+    expires_at = excluded.expires_at,
+    claims = 0,
+    lease_token = NULL,
+    lease_until = NULL
+
+-- name: remove
+DELETE FROM due_notifications WHERE notification_id = ANY(%(notifications)s)
+
+-- name: pull_forward
+UPDATE due_notifications d
+   SET not_before = least(d.not_before, later.recorded_at)
+  FROM unnest(%(stream)s::uuid[], %(version)s::bigint[], %(supersede_key)s::text[], %(recorded_at)s::timestamptz[])
+       AS later (stream, version, supersede_key, recorded_at)
+ WHERE d.cause_stream = later.stream
+   AND d.cause_version < later.version
+   AND d.supersede_key = later.supersede_key
+   AND d.not_before > later.recorded_at
+   AND d.not_before < '9999-01-01'
+
+-- name: claim
+WITH RECURSIVE instances (instance_id) AS (
+    (SELECT instance_id FROM due_notifications ORDER BY instance_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.instance_id FROM due_notifications d
+             WHERE d.instance_id > i.instance_id ORDER BY d.instance_id LIMIT 1)
+      FROM instances i
+     WHERE i.instance_id IS NOT NULL
+),
+due AS (
+    SELECT candidate.*
+      FROM instances i
+     CROSS JOIN (VALUES (0), (1), (2)) AS p (priority)
+     CROSS JOIN LATERAL (
+         SELECT d.notification_id, d.priority, d.claims,
+                row_number() OVER (ORDER BY d.not_before) AS turn
+           FROM (SELECT d.notification_id, d.priority, d.claims, d.not_before
+                   FROM due_notifications d
+                  WHERE d.instance_id = i.instance_id
+                    AND d.priority = p.priority
+                    AND d.not_before <= %(now)s
+                    AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+                    AND d.channel = ANY(%(channels)s)
+                  ORDER BY d.not_before
+                  LIMIT %(limit)s
+                    FOR UPDATE SKIP LOCKED) AS d
+     ) AS candidate
+     WHERE i.instance_id IS NOT NULL
+     ORDER BY candidate.priority, candidate.turn
+     LIMIT %(limit)s
+),
+-- What has lost two claims may be what kills its worker: when its turn comes it is taken alone.
+first AS (
+    SELECT notification_id, claims FROM due LIMIT 1
+),
+chosen AS (
+    SELECT notification_id FROM first WHERE claims >= 2
+    UNION ALL
+    SELECT notification_id FROM due WHERE claims < 2 AND NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
+)
+UPDATE due_notifications d
+   SET lease_token = nextval('lease_tokens'),
+       lease_until = clock_timestamp() + %(lease)s,
+       claims = d.claims + 1
+  FROM chosen
+ WHERE d.notification_id = chosen.notification_id
+RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1
+
+-- name: held
+SELECT d.notification_id
+  FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
+  JOIN due_notifications d USING (notification_id, lease_token)
+ WHERE d.lease_until > clock_timestamp() + %(margin)s
+
+-- name: renew
+UPDATE due_notifications d
+   SET lease_until = clock_timestamp() + %(lease)s
+  FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
+ WHERE d.notification_id = claim.notification_id
+   AND d.lease_token = claim.lease_token
+   AND d.lease_until > clock_timestamp()
+RETURNING d.notification_id
+
+-- name: release
+UPDATE due_notifications d
+   SET lease_token = NULL, lease_until = NULL, claims = greatest(d.claims - 1, 0)
+  FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
+ WHERE d.notification_id = claim.notification_id
+   AND d.lease_token = claim.lease_token
+
+-- name: next_due
+SELECT min(not_before) FROM due_notifications WHERE lease_until IS NULL OR lease_until < clock_timestamp()
+
+-- name: depth
+SELECT count(*)::int,
+       greatest(coalesce(extract(epoch FROM %(now)s - min(not_before)), 0), 0)::float8
+  FROM due_notifications
+ WHERE not_before < '9999-01-01'

@@ -1,0 +1,52 @@
+"""What the log wraps around a fact when it is written, and what a reader gets back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from event_log.errors import Undecodable
+from notification_domain.notification_events import Event
+
+
+class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event another service appended, as the log keeps it: secrets replaced by references."""
+
+    source: str
+    id: str
+    type: str
+    subject: str
+    time: datetime | None = None
+    data: dict[str, Any] = {}
+    extensions: dict[str, str] = {}
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact on its way into the log. ``subject`` names whose key seals what is personal."""
+
+    instance: str
+    stream: UUID
+    version: int
+    subject: str
+    fact: Event | SourceEvent
+    event_id: UUID | None = None
+    fingerprint: bytes = b""
+    """HMAC-SHA256 over what makes two appended events the same; empty for our own events."""
+
+
+Recorded: TypeAlias = Event | SourceEvent | Undecodable
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event read from the log; an unreadable one says why instead of stopping the reader."""
+
+    position: int
+    instance: str
+    stream: UUID
+    version: int
+    topic: str
+    recorded_at: datetime
+    fact: Recorded

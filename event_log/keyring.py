@@ -1,0 +1,107 @@
+"""A key for each subject, wrapped by the deployment's key; destroying it erases what it sealed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from psycopg import Cursor
+
+from event_log.deployment_key import KEY_BYTES, DeploymentKey, Seal
+from event_log.errors import Undecodable
+from event_log.sql import load
+
+_queries = load("event_log", "keyring.sql")
+_KEPT = 20_000
+"""Keys kept unwrapped in a process, the least recently used go first."""
+
+Owner: TypeAlias = tuple[str, str]
+"""(instance, subject)"""
+
+
+class Keyring:
+    """Finds, makes and remembers subjects' keys; may be shared by threads."""
+
+    def __init__(self, key: DeploymentKey, chance: Callable[[int], bytes]) -> None:
+        self._wrap = Seal(key.derive("subject keys"), chance)
+        self._chance = chance
+        self._seals: OrderedDict[UUID, Seal] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def for_writing(self, cursor: Cursor[Any], owners: Iterable[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
+        """The owners' keys, made where there is none yet, in the cursor's transaction.
+
+        The caller holds the append lock, so that no two writers make a key for one owner.
+        """
+        wanted = list(set(owners))
+        found = self._select(cursor, wanted)
+        missing = [owner for owner in wanted if owner not in found]
+        if missing:
+            found |= self._make(cursor, missing)
+        return found
+
+    def for_reading(self, cursor: Cursor[Any], key_ids: Iterable[UUID]) -> dict[UUID, Seal]:
+        """Seals by key id; an id that is not among them was destroyed."""
+        wanted = set(key_ids)
+        seals = {key_id: seal for key_id in wanted if (seal := self._remembered(key_id))}
+        unknown = list(wanted - seals.keys())
+        if unknown:
+            cursor.execute(_queries.select_by_id, {"key_ids": unknown}, prepare=True)
+            for key_id, wrapped in cursor.fetchall():
+                seals[key_id] = self._remember(key_id, wrapped)
+        return seals
+
+    def _select(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
+        cursor.execute(
+            _queries.select_by_owner,
+            {"instances": [owner[0] for owner in owners], "subjects": [owner[1] for owner in owners]},
+            prepare=True,
+        )
+        return {
+            (instance, subject): (key_id, self._remembered(key_id) or self._remember(key_id, wrapped))
+            for instance, subject, key_id, wrapped in cursor.fetchall()
+        }
+
+    def _make(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
+        made: dict[Owner, tuple[UUID, Seal]] = {}
+        wrapped_keys = []
+        for owner in owners:
+            key, key_id = self._chance(KEY_BYTES), UUID(bytes=self._chance(16), version=4)
+            wrapped_keys.append(self._wrap.seal(key, key_id.bytes))
+            # Not remembered: this transaction may yet be rolled back.
+            made[owner] = (key_id, Seal(key, self._chance))
+        cursor.execute(
+            _queries.insert_keys,
+            {
+                "instances": [owner[0] for owner in owners],
+                "subjects": [owner[1] for owner in owners],
+                "key_ids": [key_id for key_id, _ in made.values()],
+                "wrapped_keys": wrapped_keys,
+            },
+            prepare=True,
+        )
+        return made
+
+    def _remembered(self, key_id: UUID) -> Seal | None:
+        with self._guard:
+            seal = self._seals.get(key_id)
+            if seal is not None:
+                self._seals.move_to_end(key_id)
+            return seal
+
+    def _remember(self, key_id: UUID, wrapped: bytes) -> Seal:
+        try:
+            seal = Seal(self._wrap.open(bytes(wrapped), key_id.bytes), self._chance)
+        except InvalidTag:
+            raise Undecodable(
+                "a subject's key does not open: was TIDINGS_SECRET_KEY (or the secret.key file) changed?"
+            ) from None
+        with self._guard:
+            self._seals[key_id] = seal
+            if len(self._seals) > _KEPT:
+                self._seals.popitem(last=False)
+        return seal

@@ -1,0 +1,166 @@
+"""The log: transactions that append, and readers that follow positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import psycopg
+from psycopg import Cursor
+
+from event_log.database import Database
+from event_log.deployment_key import DeploymentKey, Seal
+from event_log.envelope import Envelope, Recorded, RecordedEvent
+from event_log.errors import LostRace, Undecodable
+from event_log.keyring import Keyring
+from event_log.mapper import LogMapper, key_id_of
+from event_log.recorder import LogEntry, LogRecorder
+from event_log.sql import load
+
+_queries = load("event_log", "log.sql")
+
+Row: TypeAlias = tuple[int, str, UUID, int, str, datetime, bytes | None]
+"""position, instance, stream, version, topic, recorded at, state"""
+
+WAKE_CHANNEL = "tidings"
+
+
+class Log:
+    """One process's way to the log. ``chance(n)`` gives n random bytes."""
+
+    def __init__(self, database: Database, key: DeploymentKey, chance: Callable[[int], bytes]) -> None:
+        self.database = database
+        self.keyring = Keyring(key, chance)
+        self.secret_seal = Seal(key.derive("secrets"), chance)
+        self.fingerprint_key = key.derive("fingerprints")
+        self.recorder = LogRecorder(database.datastore)
+        self.mapper = LogMapper()
+
+    @contextmanager
+    def appending(self) -> Iterator[Append]:
+        """A transaction that holds the append lock from its first statement to its commit.
+
+        Raises LogUnavailable when the lock or the server cannot be had, LostRace when somebody else
+        took a version this transaction wanted.
+        """
+        with self.database.connection() as connection:
+            try:
+                with connection.transaction():
+                    cursor = connection.cursor()
+                    self.recorder.lock(cursor)
+                    append = Append(self, cursor)
+                    yield append
+                    append.wake_readers()
+            except psycopg.errors.UniqueViolation as error:
+                raise LostRace(str(error)) from error
+
+    def decode(self, cursor: Cursor[Any], rows: Sequence[Row]) -> list[RecordedEvent]:
+        """Rows as events; keys are fetched once for all of them."""
+        key_ids = {key_id for row in rows if row[6] is not None and (key_id := key_id_of(row[6]))}
+        seals = self.keyring.for_reading(cursor, key_ids) if key_ids else {}
+        return [RecordedEvent(*row[:6], self._fact(row, seals)) for row in rows]
+
+    def _fact(self, row: Row, seals: Mapping[UUID, Seal]) -> Recorded:
+        _, instance, stream, version, topic, _, state = row
+        if state is None:
+            return Undecodable("not read")
+        try:
+            return self.mapper.to_fact(LogEntry(stream, version, topic, state, instance), seals)
+        except Undecodable as reason:
+            return reason
+
+
+class Append:
+    """What may be done while the append lock is held; one transaction, one commit."""
+
+    def __init__(self, log: Log, cursor: Cursor[Any]) -> None:
+        self.log = log
+        self.cursor = cursor
+        self._wakes: set[str] = set()
+
+    def versions(self, streams: Sequence[UUID]) -> dict[UUID, int]:
+        """The current version of each stream, 0 for one that does not exist yet."""
+        self.cursor.execute(_queries.versions, {"streams": list(streams)}, prepare=True)
+        return dict(self.cursor.fetchall())
+
+    def later_events(
+        self, causes: Sequence[tuple[UUID, int]], topics: Sequence[str]
+    ) -> dict[UUID, list[RecordedEvent]]:
+        """Events of the given topics that follow (stream, version), by stream, oldest first."""
+        return later_events(self.log, self.cursor, causes, topics)
+
+    def write(self, envelopes: Sequence[Envelope], *, wake: str) -> list[int]:
+        """Append events in this order; their positions. ``wake`` is the kind of reader to wake."""
+        if not envelopes:
+            return []
+        owners = {(envelope.instance, envelope.subject) for envelope in envelopes}
+        keys = self.log.keyring.for_writing(self.cursor, owners)
+        entries = [self.log.mapper.to_entry(envelope, keys) for envelope in envelopes]
+        self.log.recorder.insert(self.cursor, entries)
+        positions = [position for (position,) in self.cursor.fetchall()]
+        self._wakes.add(wake)
+        return positions
+
+    def wake_readers(self) -> None:
+        """One notification a commit, however much was written; only a hint, readers poll behind it."""
+        if self._wakes:
+            kinds = ",".join(sorted(self._wakes))
+            self.cursor.execute(_queries.wake, {"channel": WAKE_CHANNEL, "kinds": kinds}, prepare=True)
+
+
+def later_events(
+    log: Log, cursor: Cursor[Any], causes: Sequence[tuple[UUID, int]], topics: Sequence[str]
+) -> dict[UUID, list[RecordedEvent]]:
+    """Events of the given topics that follow (stream, version), by stream, oldest first."""
+    cursor.execute(
+        _queries.later_events,
+        {
+            "streams": [stream for stream, _ in causes],
+            "versions": [version for _, version in causes],
+            "topics": list(topics),
+        },
+        prepare=True,
+    )
+    found: dict[UUID, list[RecordedEvent]] = {}
+    for event in log.decode(cursor, cursor.fetchall()):
+        found.setdefault(event.stream, []).append(event)
+    return found
+
+
+def read_streams(log: Log, streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:
+    """Whole streams, each oldest first."""
+    with log.database.connection() as connection:
+        cursor = connection.cursor()
+        cursor.execute(_queries.streams, {"streams": list(streams)}, prepare=True)
+        found: dict[UUID, list[RecordedEvent]] = {}
+        for event in log.decode(cursor, cursor.fetchall()):
+            found.setdefault(event.stream, []).append(event)
+        return found
+
+
+def read_stream(log: Log, stream: UUID) -> list[RecordedEvent]:
+    return read_streams(log, [stream]).get(stream, [])
+
+
+def read_after(
+    log: Log, cursor: Cursor[Any], position: int, limit: int, *, ours: bool, callers: bool
+) -> list[RecordedEvent]:
+    """The next events after a position, in order, without gaps.
+
+    Events of the kind that is not asked for come as Undecodable("not read"): their bodies stay in the
+    database, but a reader's tracking passes over them.
+    """
+    statement = _queries.after
+    parameters = {"position": position, "limit": limit, "ours": ours, "callers": callers}
+    cursor.execute(statement, parameters, prepare=True)
+    return log.decode(cursor, cursor.fetchall())
+
+
+def head(cursor: Cursor[Any]) -> tuple[int, datetime | None]:
+    """The last position and when it was recorded; 0 and None for an empty log."""
+    cursor.execute(_queries.head, prepare=True)
+    row = cursor.fetchone()
+    return (row[0], row[1]) if row else (0, None)

@@ -1,0 +1,1 @@
+"""Pure values and functions: source events, the notification aggregate, policies, backoff, identity."""

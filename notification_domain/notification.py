@@ -1,0 +1,429 @@
+"""The notification aggregate: one thing to tell one recipient by one channel.
+
+Commands, state, ``decide`` and ``evolve``, in that order; the events stand in ``notification_events``.
+Both functions are total: a command that no longer applies gives ``()``, an event that does not fit
+leaves the state alone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TypeAlias, assert_never
+
+import msgspec
+from msgspec.structs import replace
+
+from notification_domain.backoff import RetryPolicy, next_delay
+from notification_domain.notification_events import (
+    Aftermath,
+    AttemptStarted,
+    Event,
+    NotificationCancelled,
+    NotificationDeclined,
+    NotificationRequested,
+    NotificationSent,
+    OutcomeUnknown,
+    Reason,
+    ResendRequested,
+    RetryRequested,
+    TransmissionStarted,
+)
+from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
+from notification_domain.recipients import User
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Record the decision a policy reached."""
+
+    decision: NotificationRequested | NotificationDeclined
+
+
+class StartAttempt(msgspec.Struct, frozen=True):
+    at: datetime
+    lease_token: int
+    provider: str
+
+
+class StartTransmission(msgspec.Struct, frozen=True):
+    at: datetime
+    obstacle: Reason | None = None
+    """What later events of the source stream or the user's state hold against it."""
+
+
+class RecordOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    at: datetime
+    outcome: Outcome
+    policy: RetryPolicy
+    jitter: float
+    """Chance in [0, 1)."""
+    recipient: User | None = None
+    provider: str = ""
+    template_version: str = ""
+    text_version: str = ""
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    reason: Reason
+    error: str = ""
+
+
+class Park(msgspec.Struct, frozen=True):
+    at: datetime
+    error: str
+
+
+class RequestResend(msgspec.Struct, frozen=True):
+    at: datetime
+    reason: str
+    expires_at: datetime
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """End a parked notification: it was sent, is to be tried again, or is given up."""
+
+    at: datetime
+    outcome: str
+    """sent, retry or cancelled."""
+    reason: str
+
+
+Command: TypeAlias = (
+    Open | StartAttempt | StartTransmission | RecordOutcome | Cancel | Park | RequestResend | Resolve
+)
+
+# --- state ----------------------------------------------------------------------------------------
+
+
+class Initial(msgspec.Struct, frozen=True):
+    pass
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What every requested notification carries from state to state."""
+
+    request: NotificationRequested
+    expires_at: datetime
+    attempt: int = 0
+    """Number of the newest attempt; goes on over cycles."""
+    spent: int = 0
+    """Attempts of this cycle that ended with an outcome or reached the point of no return."""
+    total_spent: int = 0
+    backoff: float | None = None
+    unknowns: int = 0
+    cycle: int = 1
+    recipient: User | None = None
+    provider: str = ""
+    lease_token: int = 0
+    """Whose attempt the newest one is."""
+    not_before: datetime
+    """When it is, or was last, due."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    progress: Progress
+
+
+class Attempting(msgspec.Struct, frozen=True):
+    progress: Progress
+
+
+class Transmitting(msgspec.Struct, frozen=True):
+    progress: Progress
+
+
+class Parked(msgspec.Struct, frozen=True):
+    progress: Progress
+
+
+class Sent(msgspec.Struct, frozen=True):
+    progress: Progress
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    progress: Progress
+    reason: Reason
+
+
+class Declined(msgspec.Struct, frozen=True):
+    decision: NotificationDeclined
+
+
+State: TypeAlias = Initial | Waiting | Attempting | Transmitting | Parked | Sent | Cancelled | Declined
+
+RESEND_NEEDS = timedelta(seconds=60)
+"""A code is sent again after an unknown outcome only while more than this of its validity is left."""
+
+# --- decide ---------------------------------------------------------------------------------------
+
+
+def decide(state: State, command: Command) -> tuple[Event, ...]:
+    match state:
+        case Initial():
+            return (command.decision,) if isinstance(command, Open) else ()
+        case Waiting(progress) | Attempting(progress) | Transmitting(progress):
+            return _decide_open(state, progress, command)
+        case Parked(progress):
+            return _decide_parked(progress, command)
+        case Sent() | Cancelled():
+            return _decide_closed(command)
+        case Declined():
+            return ()
+        case _:
+            assert_never(state)
+
+
+def _decide_open(
+    state: Waiting | Attempting | Transmitting, progress: Progress, command: Command
+) -> tuple[Event, ...]:
+    match command:
+        case StartAttempt():
+            return _start_attempt(state, progress, command)
+        case StartTransmission() if isinstance(state, Attempting):
+            return _start_transmission(progress, command)
+        case RecordOutcome() if not isinstance(state, Waiting):
+            return _conclude(state, progress, command)
+        case Cancel() if not isinstance(state, Transmitting):
+            return (
+                NotificationCancelled(reason=command.reason, error=command.error, attempt=progress.attempt),
+            )
+        case Park():
+            return (_unknown(progress, command.error, "claim", Aftermath.PARK, command.at),)
+        case _:
+            return ()
+
+
+def _start_attempt(
+    state: Waiting | Attempting | Transmitting, progress: Progress, command: StartAttempt
+) -> tuple[Event, ...]:
+    if isinstance(state, Transmitting):
+        # Whoever transmitted is gone without a word: announce the doubt before anything else.
+        lost = Unknown("process", "the worker was lost during transmission")
+        return _doubt(progress, lost, command.at)
+    if isinstance(state, Waiting) and command.at < progress.not_before:
+        return ()
+    if command.at >= progress.expires_at:
+        return (NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt),)
+    return (AttemptStarted(progress.attempt + 1, command.lease_token, command.provider),)
+
+
+def _start_transmission(progress: Progress, command: StartTransmission) -> tuple[Event, ...]:
+    if command.obstacle is not None:
+        return (NotificationCancelled(reason=command.obstacle, attempt=progress.attempt),)
+    if command.at >= progress.expires_at:
+        return (NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt),)
+    return (TransmissionStarted(progress.attempt),)
+
+
+def _conclude(
+    state: Attempting | Transmitting, progress: Progress, command: RecordOutcome
+) -> tuple[Event, ...]:
+    match command.outcome:
+        case Delivered(provider_message_id, reply):
+            return (
+                NotificationSent(
+                    attempt=progress.attempt,
+                    provider=command.provider,
+                    provider_message_id=provider_message_id,
+                    reply=reply,
+                    template_version=command.template_version,
+                    text_version=command.text_version,
+                ),
+            )
+        case Rejected(stage, error):
+            return (
+                NotificationCancelled(
+                    reason=Reason.REJECTED, attempt=progress.attempt, error=error, stage=stage
+                ),
+            )
+        case Deferred():
+            return _retry(state, progress, command.outcome, command)
+        case Unknown():
+            return _doubt(progress, command.outcome, command.at, command.recipient)
+        case _:
+            assert_never(command.outcome)
+
+
+def _retry(
+    state: Attempting | Transmitting, progress: Progress, deferred: Deferred, command: RecordOutcome
+) -> tuple[Event, ...]:
+    counts = not deferred.account_fault
+    spent = progress.spent + (1 if counts and isinstance(state, Attempting) else 0)
+    if counts and spent >= command.policy.max_attempts:
+        return (
+            NotificationCancelled(
+                reason=Reason.ATTEMPTS_EXHAUSTED,
+                attempt=progress.attempt,
+                error=deferred.error,
+                stage=deferred.stage,
+            ),
+        )
+    previous = None if progress.backoff is None else timedelta(seconds=progress.backoff)
+    delay = next_delay(previous, command.policy, command.jitter)
+    wait = max(delay, timedelta(seconds=deferred.retry_after or 0))
+    return (
+        RetryRequested(
+            attempt=progress.attempt,
+            error=deferred.error,
+            stage=deferred.stage,
+            recipient=progress.recipient or command.recipient,
+            backoff=delay.total_seconds(),
+            # Expiry is looked at when the time has come, so that giving up is recorded when it is true.
+            not_before=min(command.at + wait, progress.expires_at),
+            counts=counts,
+        ),
+    )
+
+
+def _doubt(
+    progress: Progress, unknown: Unknown, at: datetime, recipient: User | None = None
+) -> tuple[Event, ...]:
+    aftermath = after_unknown(progress, at)
+    doubt = _unknown(progress, unknown.error, unknown.stage, aftermath, at, recipient)
+    if aftermath is Aftermath.EXPIRE:
+        return (doubt, NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt))
+    return (doubt,)
+
+
+def after_unknown(progress: Progress, at: datetime) -> Aftermath:
+    """What an unknown outcome leads to, by kind of message (docs/delivery.md has the table).
+
+    A valid code is sent again once, a security notice too; anything else waits for a person.
+    """
+    request = progress.request
+    if progress.unknowns >= 1 or request.message_type == "InviteUser":
+        return Aftermath.PARK
+    if request.secret or request.otp:
+        deadline = request.code_expires_at or progress.expires_at
+        return Aftermath.RESEND if deadline - at > RESEND_NEEDS else Aftermath.EXPIRE
+    return Aftermath.RESEND if request.channel == "email" else Aftermath.PARK
+
+
+def _unknown(
+    progress: Progress,
+    error: str,
+    stage: str,
+    aftermath: Aftermath,
+    at: datetime,
+    recipient: User | None = None,
+) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        attempt=progress.attempt,
+        error=error,
+        stage=stage,
+        aftermath=aftermath,
+        not_before=at,
+        recipient=progress.recipient or recipient,
+    )
+
+
+def _decide_parked(progress: Progress, command: Command) -> tuple[Event, ...]:
+    match command:
+        case Resolve(at=at, outcome="retry", reason=reason):
+            return (ResendRequested(reason=reason, not_before=at, expires_at=progress.expires_at),)
+        case Resolve(outcome="sent", reason=reason):
+            return (NotificationSent(attempt=progress.attempt, provider=progress.provider, reply=reason),)
+        case Resolve(outcome="cancelled", reason=reason) | Cancel(Reason.OPERATOR, reason):
+            return (NotificationCancelled(reason=Reason.OPERATOR, attempt=progress.attempt, error=reason),)
+        case _:
+            return ()
+
+
+def _decide_closed(command: Command) -> tuple[Event, ...]:
+    if isinstance(command, RequestResend):
+        return (ResendRequested(reason=command.reason, not_before=command.at, expires_at=command.expires_at),)
+    return ()
+
+
+# --- evolve ---------------------------------------------------------------------------------------
+
+
+def evolve(state: State, event: Event) -> State:
+    match state:
+        case Initial():
+            return _opened(event)
+        case Declined():
+            return state
+        case _:
+            return _moved(state, state.progress, event)
+
+
+def _opened(event: Event) -> State:
+    match event:
+        case NotificationRequested():
+            return Waiting(Progress(request=event, expires_at=event.expires_at, not_before=event.decided_at))
+        case NotificationDeclined():
+            return Declined(event)
+        case _:
+            return Initial()
+
+
+def _moved(state: State, progress: Progress, event: Event) -> State:  # noqa: C901, PLR0911  # a case an event
+    match event:
+        case AttemptStarted(attempt, token, provider):
+            return Attempting(replace(progress, attempt=attempt, lease_token=token, provider=provider))
+        case TransmissionStarted():
+            return Transmitting(_spend(progress))
+        case RetryRequested():
+            return _postponed(state, progress, event)
+        case OutcomeUnknown():
+            return _doubted(progress, event)
+        case NotificationSent():
+            return Sent(progress)
+        case NotificationCancelled(reason=reason):
+            ended = isinstance(state, Attempting) and bool(event.stage)
+            return Cancelled(_spend(progress) if ended else progress, reason)
+        case ResendRequested():
+            again = replace(
+                progress,
+                spent=0,
+                backoff=None,
+                unknowns=0,
+                cycle=progress.cycle + 1,
+                expires_at=event.expires_at,
+                not_before=event.not_before,
+            )
+            return Waiting(again)
+        case NotificationRequested() | NotificationDeclined():
+            return state
+        case _:
+            assert_never(event)
+
+
+def _spend(progress: Progress) -> Progress:
+    return replace(progress, spent=progress.spent + 1, total_spent=progress.total_spent + 1)
+
+
+def _postponed(state: State, progress: Progress, event: RetryRequested) -> Waiting:
+    if event.counts and not isinstance(state, Transmitting):
+        progress = _spend(progress)
+    later = replace(progress, backoff=event.backoff, recipient=event.recipient, not_before=event.not_before)
+    return Waiting(later)
+
+
+def _doubted(progress: Progress, event: OutcomeUnknown) -> State:
+    doubted = replace(
+        progress,
+        unknowns=progress.unknowns + 1,
+        recipient=event.recipient,
+        not_before=event.not_before,
+    )
+    return Waiting(doubted) if event.aftermath is Aftermath.RESEND else Parked(doubted)
+
+
+def fold(events: tuple[Event, ...] | list[Event], state: State | None = None) -> State:
+    state = Initial() if state is None else state
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def is_closed(state: State) -> bool:
+    """Sent, cancelled or declined; a parked notification is still open."""
+    return isinstance(state, Sent | Cancelled | Declined)
+
+
+def state_name(state: State) -> str:
+    """The state as REST and the due queue name it, such as ``waiting``."""
+    return type(state).__name__.lower()

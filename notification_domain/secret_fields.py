@@ -1,0 +1,77 @@
+"""Which fields of a caller's payload must never reach the log, and what stands in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from notification_domain.identity import secret_id
+
+REFERENCE = "secret:"
+"""A stored field that begins so names a secret instead of holding it."""
+
+_CREDENTIALS = frozenset({"password", "token", "signingKey", "signing_key", "clientSecret", "client_secret"})
+_PASSWORDS = frozenset({"secret", "encodedHash", "encoded_hash", "password"})
+_PASSWORD_TYPES = frozenset({"added", "selfregistered", "changed"})
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A value to be kept outside the log; ``lasting`` ones (provider credentials) have no expiry."""
+
+    id: UUID
+    pointer: str
+    value: str
+    lasting: bool = False
+
+
+def split(
+    event: UUID, event_type: str, payload: Mapping[str, Any], named: Iterable[str] = ()
+) -> tuple[dict[str, Any], tuple[Secret, ...]]:
+    """The payload as the log may keep it, and the secrets taken out of it.
+
+    ``named`` are the top-level fields a caller declared secret. Password hashes are not even kept as
+    secrets: only the fact that a password is set stays.
+    """
+    public = _without_passwords(event_type, payload)
+    secrets: list[Secret] = []
+    lasting = event_type.startswith(("instance.smtp.config", "instance.sms.config"))
+    fields = {"code", *named} | (_CREDENTIALS if lasting else set())
+    return _taken_out(event, public, fields, secrets, lasting=lasting), tuple(secrets)
+
+
+def _without_passwords(event_type: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    parts = event_type.split(".")
+    sets_password = parts[0] == "user" and parts[-1] in _PASSWORD_TYPES
+    if not sets_password or not _PASSWORDS & payload.keys():
+        return dict(payload)
+    return {k: v for k, v in payload.items() if k not in _PASSWORDS} | {"password_set": True}
+
+
+def _taken_out(
+    event: UUID,
+    payload: dict[str, Any],
+    fields: set[str],
+    secrets: list[Secret],
+    *,
+    lasting: bool,
+    path: str = "",
+) -> dict[str, Any]:
+    public: dict[str, Any] = {}
+    for name, value in payload.items():
+        pointer = f"{path}/{name}"
+        if isinstance(value, dict) and lasting:
+            public[name] = _taken_out(event, value, fields, secrets, lasting=lasting, path=pointer)
+        elif name in fields and value not in (None, ""):
+            secret = Secret(secret_id(event, pointer), pointer, _text(value), lasting)
+            secrets.append(secret)
+            public[name] = f"{REFERENCE}{secret.id}"
+        else:
+            public[name] = value
+    return public
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

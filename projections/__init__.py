@@ -1,0 +1,1 @@
+"""Consumers of the log: the handler that decides, the read models, and their rebuild."""

@@ -1,0 +1,1 @@
+"""The delivery pipeline: claim, fold, render, send, record."""

@@ -1,0 +1,1 @@
+"""How a message travels: one module a channel, each turning its provider's answers into outcomes."""
