@@ -93,7 +93,7 @@ def remove(cursor: Cursor[Any], notifications: Sequence[UUID]) -> None:
 
 
 class Overtaken(msgspec.Struct, frozen=True):
-    """A source event that makes older notifications of its stream with this supersede key pointless."""
+    """A source event that bears on older notifications of its stream, by key or, with an empty key, all."""
 
     stream: UUID
     version: int
@@ -104,7 +104,7 @@ class Overtaken(msgspec.Struct, frozen=True):
 def pull_forward(
     cursor: Cursor[Any], overtaken: Sequence[Overtaken], table: str = "due_notifications"
 ) -> None:
-    """Make what was overtaken due at once, so that a worker soon cancels it."""
+    """Make what was overtaken due at once, so that a worker looks at it again."""
     if overtaken:
         columns = {name: [getattr(row, name) for row in overtaken] for name in Overtaken.__struct_fields__}
         statement = _queries.pull_forward.replace("due_notifications", table)

@@ -1,16 +1,18 @@
 -- name: put
 INSERT INTO due_notifications (
     notification_id, instance_id, channel, priority, not_before, expires_at,
-    cause_stream, cause_version, supersede_key
+    cause_stream, cause_version, supersede_key, due_at
 )
-SELECT * FROM unnest(
+SELECT *, given.not_before FROM unnest(
     %(notification)s::uuid[], %(instance)s::text[], %(channel)s::text[], %(priority)s::smallint[],
     %(not_before)s::timestamptz[], %(expires_at)s::timestamptz[],
     %(cause_stream)s::uuid[], %(cause_version)s::bigint[], %(supersede_key)s::text[]
-)
+) AS given (notification_id, instance_id, channel, priority, not_before, expires_at,
+            cause_stream, cause_version, supersede_key)
 ON CONFLICT (notification_id) DO UPDATE SET
     not_before = excluded.not_before,
     expires_at = excluded.expires_at,
+    due_at = excluded.due_at,
     claims = 0,
     lease_token = NULL,
     lease_until = NULL
@@ -20,13 +22,13 @@ DELETE FROM due_notifications WHERE notification_id = ANY(%(notifications)s)
 
 -- name: pull_forward
 UPDATE due_notifications d
-   SET not_before = least(d.not_before, later.recorded_at)
+   SET due_at = later.recorded_at
   FROM unnest(%(stream)s::uuid[], %(version)s::bigint[], %(supersede_key)s::text[], %(recorded_at)s::timestamptz[])
        AS later (stream, version, supersede_key, recorded_at)
  WHERE d.cause_stream = later.stream
    AND d.cause_version < later.version
-   AND d.supersede_key = later.supersede_key
-   AND d.not_before > later.recorded_at
+   AND later.supersede_key IN ('', d.supersede_key)
+   AND d.due_at > later.recorded_at
    AND d.not_before < '9999-01-01'
 
 -- name: claim
@@ -44,15 +46,15 @@ due AS (
      CROSS JOIN (VALUES (0), (1), (2)) AS p (priority)
      CROSS JOIN LATERAL (
          SELECT d.notification_id, d.priority, d.claims,
-                row_number() OVER (ORDER BY d.not_before) AS turn
-           FROM (SELECT d.notification_id, d.priority, d.claims, d.not_before
+                row_number() OVER (ORDER BY d.due_at) AS turn
+           FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
                    FROM due_notifications d
                   WHERE d.instance_id = i.instance_id
                     AND d.priority = p.priority
-                    AND d.not_before <= %(now)s
+                    AND d.due_at <= %(now)s
                     AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                    AND d.channel = ANY(%(channels)s)
-                  ORDER BY d.not_before
+                    AND (d.channel = ANY(%(channels)s) OR d.expires_at <= %(now)s)
+                  ORDER BY d.due_at
                   LIMIT %(limit)s
                     FOR UPDATE SKIP LOCKED) AS d
      ) AS candidate
@@ -100,10 +102,10 @@ UPDATE due_notifications d
    AND d.lease_token = claim.lease_token
 
 -- name: next_due
-SELECT min(not_before) FROM due_notifications WHERE lease_until IS NULL OR lease_until < clock_timestamp()
+SELECT min(due_at) FROM due_notifications WHERE lease_until IS NULL OR lease_until < clock_timestamp()
 
 -- name: depth
 SELECT count(*)::int,
-       greatest(coalesce(extract(epoch FROM %(now)s - min(not_before)), 0), 0)::float8
+       greatest(coalesce(extract(epoch FROM %(now)s - min(due_at)), 0), 0)::float8
   FROM due_notifications
  WHERE not_before < '9999-01-01'

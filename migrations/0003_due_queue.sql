@@ -1,5 +1,6 @@
 -- One row an open notification: the inline projection of when its next attempt is due.
--- lease and claim columns are no part of the projection: they survive a rebuild and stand outside its hash.
+-- due_at, lease and claim columns are no part of the projection: they survive a rebuild and stand outside
+-- its hash. due_at is not_before, or earlier where the handler has pulled a row forward.
 CREATE TABLE due_notifications (
     notification_id uuid PRIMARY KEY,
     instance_id text NOT NULL,
@@ -10,6 +11,7 @@ CREATE TABLE due_notifications (
     cause_stream uuid NOT NULL,
     cause_version bigint NOT NULL,
     supersede_key text NOT NULL,
+    due_at timestamptz NOT NULL,
     claims smallint NOT NULL DEFAULT 0,
     lease_token bigint,
     lease_until timestamptz
@@ -21,7 +23,7 @@ CREATE TABLE due_notifications (
     autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX due_notifications_due_idx ON due_notifications (instance_id, priority, not_before);
+CREATE INDEX due_notifications_due_idx ON due_notifications (instance_id, priority, due_at);
 CREATE INDEX due_notifications_cause_idx ON due_notifications (cause_stream, cause_version);
 
 CREATE SEQUENCE lease_tokens;

@@ -10,7 +10,7 @@ import msgspec
 class RetryPolicy(msgspec.Struct, frozen=True):
     """Bounds of the exponential backoff, in seconds, and of the attempts in one cycle."""
 
-    max_attempts: int = 8
+    max_attempts: int = 20
     min_delay: float = 5.0
     max_delay: float = 1800.0
     factor: float = 2.0

@@ -69,6 +69,16 @@ class Cancel(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class Postpone(msgspec.Struct, frozen=True):
+    """Wait without an attempt: what is missing (a recipient, a provider) may yet come."""
+
+    at: datetime
+    stage: str
+    error: str
+    policy: RetryPolicy
+    jitter: float
+
+
 class Park(msgspec.Struct, frozen=True):
     at: datetime
     error: str
@@ -90,7 +100,15 @@ class Resolve(msgspec.Struct, frozen=True):
 
 
 Command: TypeAlias = (
-    Open | StartAttempt | StartTransmission | RecordOutcome | Cancel | Park | RequestResend | Resolve
+    Open
+    | StartAttempt
+    | StartTransmission
+    | RecordOutcome
+    | Cancel
+    | Postpone
+    | Park
+    | RequestResend
+    | Resolve
 )
 
 # --- state ----------------------------------------------------------------------------------------
@@ -174,7 +192,7 @@ def decide(state: State, command: Command) -> tuple[Event, ...]:
             assert_never(state)
 
 
-def _decide_open(
+def _decide_open(  # noqa: PLR0911  # a case a command
     state: Waiting | Attempting | Transmitting, progress: Progress, command: Command
 ) -> tuple[Event, ...]:
     match command:
@@ -188,6 +206,8 @@ def _decide_open(
             return (
                 NotificationCancelled(reason=command.reason, error=command.error, attempt=progress.attempt),
             )
+        case Postpone() if not isinstance(state, Transmitting):
+            return _postpone(state, progress, command)
         case Park():
             return (_unknown(progress, command.error, "claim", Aftermath.PARK, command.at),)
         case _:
@@ -201,8 +221,6 @@ def _start_attempt(
         # Whoever transmitted is gone without a word: announce the doubt before anything else.
         lost = Unknown("process", "the worker was lost during transmission")
         return _doubt(progress, lost, command.at)
-    if isinstance(state, Waiting) and command.at < progress.not_before:
-        return ()
     if command.at >= progress.expires_at:
         return (NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt),)
     return (AttemptStarted(progress.attempt + 1, command.lease_token, command.provider),)
@@ -245,8 +263,19 @@ def _conclude(
             assert_never(command.outcome)
 
 
+def _postpone(
+    state: Waiting | Attempting | Transmitting, progress: Progress, command: Postpone
+) -> tuple[Event, ...]:
+    lack = Deferred(command.stage, command.error, account_fault=True)
+    outcome = RecordOutcome(at=command.at, outcome=lack, policy=command.policy, jitter=command.jitter)
+    return _retry(state, progress, lack, outcome)
+
+
 def _retry(
-    state: Attempting | Transmitting, progress: Progress, deferred: Deferred, command: RecordOutcome
+    state: Waiting | Attempting | Transmitting,
+    progress: Progress,
+    deferred: Deferred,
+    command: RecordOutcome,
 ) -> tuple[Event, ...]:
     counts = not deferred.account_fault
     spent = progress.spent + (1 if counts and isinstance(state, Attempting) else 0)

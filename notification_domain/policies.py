@@ -106,6 +106,8 @@ def _reason_to_decline(occasion: Occasion) -> Reason | None:
     code_expiry = _code_expiry(occasion)
     if code_expiry is not None and code_expiry <= occasion.now:
         return Reason.EXPIRED
+    if "removed" in (occasion.organisation.state, occasion.instance.state):
+        return Reason.USER_INACTIVE
     inactive = user_obstacle(trigger, occasion.user.state)
     return inactive or obstacle(trigger, occasion.source.version, _code_id(fact), occasion.later)
 

@@ -1,0 +1,112 @@
+"""The loop that drives a projection: wake up, take rounds until nothing is left, back off when one fails.
+
+Our own, because the library's runner stops for everybody at the first event it cannot digest.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from event_log.database import Database
+from event_log.envelope import RecordedEvent
+from event_log.errors import EventLogError
+from event_log.log import Log, read_after
+from projections import tracking
+
+_logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""Wake-ups are only hints: this is the longest an event waits when one is lost."""
+BATCH = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+class Projection(Protocol):
+    """A trailing read model; ``apply`` runs inside the transaction that moves its tracking."""
+
+    name: str
+
+    def apply(self, connection: psycopg.Connection[TupleRow], events: Sequence[RecordedEvent]) -> None: ...
+
+
+class Follower:
+    """Runs ``take_round`` (how many events it handled) whenever there may be something to do.
+
+    Only one process at a time leads a projection; the others stand by and take over within a second
+    or so of the leader's connection going away.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        take_round: Callable[[], int],
+        *,
+        poll: float = POLL_SECONDS,
+        leads: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database = database
+        self._name = name
+        self._take_round = take_round
+        self._poll = poll
+        self._leads = leads
+        self._woken = threading.Event()
+        self.failures = 0
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def run(self, stopped: threading.Event) -> None:
+        """Until ``stopped``; whoever sets it should call ``wake`` too."""
+        pause = _FIRST_PAUSE
+        while not stopped.is_set():
+            try:
+                self._lead(stopped)
+                pause = _FIRST_PAUSE
+            except EventLogError as error:
+                self.failures += 1
+                _logger.warning("%s: %s; trying again in %.1f s", self._name, error, pause)
+                stopped.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except Exception:
+                self.failures += 1
+                _logger.exception("%s: a round failed; trying again in %.1f s", self._name, pause)
+                stopped.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _lead(self, stopped: threading.Event) -> None:
+        with self._database.connection() as connection:
+            cursor = connection.cursor()
+            while not tracking.try_to_lead(cursor, self._name):
+                if stopped.wait(self._poll):
+                    return
+            self._leads()
+            self._follow(cursor, stopped)
+
+    def _follow(self, leadership: psycopg.Cursor[Any], stopped: threading.Event) -> None:
+        while not stopped.is_set():
+            self._woken.clear()
+            while self._take_round() and not stopped.is_set():
+                pass
+            self._woken.wait(self._poll)
+            # The lock lives with its connection: if that died, somebody else may lead now.
+            leadership.execute("SELECT 1")
+
+
+def trailing_round(log: Log, projection: Projection, *, batch: int = BATCH) -> int:
+    """One batch for a trailing read model of our own events; how many positions it moved over."""
+    with log.database.connection() as connection:
+        cursor = connection.cursor()
+        since = tracking.position(cursor, projection.name)
+        events = read_after(log, cursor, since, batch, ours=True, callers=False)
+        if events:
+            with connection.transaction():
+                tracking.advance(cursor, projection.name, since, events[-1].position)
+                projection.apply(connection, events)
+        return len(events)

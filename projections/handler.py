@@ -1,0 +1,294 @@
+"""The handler: reads the log in order and decides, once for each trigger event and rule.
+
+One transaction a batch holds the new notification streams, their due rows, the recipients learned and
+the tracking position. It begins streams and never appends to one that exists.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+from psycopg import Cursor
+
+from event_log import due_queue, secret_store
+from event_log.due_queue import DueRow, Overtaken
+from event_log.envelope import Envelope, RecordedEvent, SourceEvent
+from event_log.errors import Undecodable
+from event_log.keyring import Owner
+from event_log.log import Append, Log, read_after
+from notification_domain import identity
+from notification_domain.notification import Open, decide, fold
+from notification_domain.notification_events import NotificationDeclined, Source
+from notification_domain.policies import Decision, Deployment, Occasion, react
+from notification_domain.recipients import Session, User, evolve, initial
+from notification_domain.source_events import (
+    CodeAdded,
+    CodeUsed,
+    Fact,
+    SessionUserChecked,
+    canonical_type,
+    interpret,
+)
+from notification_domain.triggers import TRIGGERS, Trigger, trigger_of
+from projections import quarantine, tracking
+from projections.quarantine import Poison
+from projections.recipients import Knowledge, Known, acquaintance, load_known, save_known, subjects_of
+
+_logger = logging.getLogger(__name__)
+
+NAME = "handler"
+BATCH = 500
+
+Clock: TypeAlias = Callable[[], datetime]
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """A source event of the batch, understood as far as we can."""
+
+    event: RecordedEvent
+    source: SourceEvent
+    canonical: str
+    fact: Fact | None
+
+
+class _Outcome(msgspec.Struct):
+    """What one batch comes to."""
+
+    decisions: list[tuple[_Read, Decision]] = []
+    learned: Knowledge = {}
+    poisons: list[Poison] = []
+
+
+def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int = BATCH) -> int:
+    """Take the next batch; how many events it moved over. Raises LostRace when another handler did."""
+    with log.database.connection() as connection:
+        cursor = connection.cursor()
+        since = tracking.position(cursor, NAME)
+        events = read_after(log, cursor, since, batch, ours=False, callers=True)
+        if not events:
+            return 0
+        outcome = _consider(log, cursor, events, clock(), deployment)
+    with log.appending() as append:
+        tracking.advance(append.cursor, NAME, since, events[-1].position)
+        _store(append, outcome, events, clock())
+    return len(events)
+
+
+def _consider(
+    log: Log, cursor: Cursor[Any], events: Sequence[RecordedEvent], now: datetime, deployment: Deployment
+) -> _Outcome:
+    outcome = _Outcome([], {}, [])
+    reads = _understand(cursor, events, outcome)
+    knowledge = _look_up(log, cursor, reads)
+    for index, read in enumerate(reads):
+        if read.fact is None:
+            continue
+        _learn(outcome, knowledge, read)
+        trigger = trigger_of(read.source.type)
+        if trigger is not None:
+            occasion = _occasion(trigger, read, reads[index + 1 :], knowledge, now, events[-1].position)
+            outcome.decisions.append((read, react(occasion, deployment)))
+    return outcome
+
+
+def _understand(cursor: Cursor[Any], events: Sequence[RecordedEvent], outcome: _Outcome) -> list[_Read]:
+    ours = [event for event in events if not event.topic.startswith("notification.")]
+    frozen = quarantine.frozen(cursor, NAME, (event.stream for event in ours)) if ours else set()
+    reads = []
+    for event in ours:
+        if event.stream in frozen:
+            outcome.poisons.append(Poison(event, "an earlier event of its stream is quarantined"))
+            continue
+        try:
+            reads.append(_read(event))
+        except Exception as error:  # noqa: BLE001  # whatever one event does must not stop the others
+            _logger.error("event %s is quarantined: %s", event.position, error)  # noqa: TRY400  # says all
+            outcome.poisons.append(Poison(event, f"{type(error).__name__}: {error}"))
+            frozen.add(event.stream)
+    return reads
+
+
+def _read(event: RecordedEvent) -> _Read:
+    if isinstance(event.fact, Undecodable):
+        raise event.fact
+    assert isinstance(event.fact, SourceEvent)
+    source = event.fact
+    return _Read(event, source, canonical_type(source.type), interpret(source.type, source.data))
+
+
+def _look_up(log: Log, cursor: Cursor[Any], reads: Iterable[_Read]) -> Knowledge:
+    """What is known of everyone this batch concerns, following sessions to users to organisations."""
+    wanted: set[Owner] = set()
+    for read in reads:
+        if read.fact is not None:
+            wanted |= {(read.event.instance, subject) for subject in _concerned(read)}
+    knowledge: Knowledge = {}
+    while missing := wanted - knowledge.keys():
+        found = load_known(log, cursor, missing)
+        for instance, subject in missing:
+            blank = initial(subject)
+            if blank is None:
+                wanted.discard((instance, subject))
+                continue
+            known = found.get((instance, subject), Known(0, blank))
+            knowledge[instance, subject] = known
+            wanted |= {(instance, pointed) for pointed in _pointed_at(known)}
+    return knowledge
+
+
+def _concerned(read: _Read) -> set[str]:
+    subjects = {read.source.subject, "instance"}
+    if isinstance(read.fact, CodeAdded | SessionUserChecked) and read.fact.user_id:
+        subjects.add(f"user/{read.fact.user_id}")
+    if read.fact is not None and read.fact.organisation_id:
+        subjects.add(f"organisation/{read.fact.organisation_id}")
+    return subjects
+
+
+def _pointed_at(known: Known) -> set[str]:
+    match known.state:
+        case Session(user_id, organisation_id):
+            return set(subjects_of(user_id, organisation_id, ""))
+        case User(organisation_id=organisation_id):
+            return set(subjects_of("", organisation_id, ""))
+        case _:
+            return set()
+
+
+def _learn(outcome: _Outcome, knowledge: Knowledge, read: _Read) -> None:
+    owner = (read.event.instance, read.source.subject)
+    before = knowledge.get(owner)
+    if before is None or read.fact is None or read.event.version <= before.version:
+        return
+    after = evolve(before.state, read.fact)
+    if after != before.state:
+        knowledge[owner] = outcome.learned[owner] = Known(read.event.version, after)
+
+
+def _occasion(  # what an occasion is made of
+    trigger: Trigger,
+    read: _Read,
+    following: Sequence[_Read],
+    knowledge: Knowledge,
+    now: datetime,
+    position_seen: int,
+) -> Occasion:
+    instance, subject = read.event.instance, read.source.subject
+    known = knowledge.get((instance, subject))
+    session = known.state if known and isinstance(known.state, Session) else Session()
+    stated = read.fact.user_id if isinstance(read.fact, CodeAdded) else ""
+    user_id = subject.removeprefix("user/") if subject.startswith("user/") else session.user_id or stated
+    user = knowledge.get((instance, f"user/{user_id}"))
+    organisation_id = (read.fact.organisation_id if read.fact else "") or session.organisation_id
+    if not organisation_id and user and isinstance(user.state, User):
+        organisation_id = user.state.organisation_id
+    people = acquaintance(knowledge, instance, subjects_of(user_id, organisation_id, subject))
+    assert read.fact is not None
+    return Occasion(
+        trigger=trigger,
+        source=Source(subject, read.event.version, read.source.source, read.source.id, read.source.type),
+        fact=read.fact,
+        happened_at=_happened_at(read),
+        now=now,
+        position_seen=position_seen,
+        later=tuple(
+            (other.canonical, other.fact) for other in following if other.event.stream == read.event.stream
+        ),
+        user=people.user,
+        session=people.session,
+        organisation=people.organisation,
+        instance=people.instance,
+    )
+
+
+def _happened_at(read: _Read) -> datetime:
+    recorded_at = read.event.recorded_at
+    return min(read.source.time, recorded_at) if read.source.time else recorded_at
+
+
+def _store(append: Append, outcome: _Outcome, events: Sequence[RecordedEvent], now: datetime) -> None:
+    envelopes = [_envelope(read, decision) for read, decision in outcome.decisions]
+    # A handler that starts over meets its own decisions: they stand, nothing is decided twice.
+    decided = append.versions([envelope.stream for envelope in envelopes]) if envelopes else {}
+    fresh = [envelope for envelope in envelopes if not decided[envelope.stream]]
+    append.write(fresh, wake="due")
+    due_queue.put(append.cursor, _due_rows(fresh))
+    due_queue.pull_forward(append.cursor, _overtaken(events))
+    save_known(append.log, append.cursor, outcome.learned)
+    quarantine.set_aside(append.cursor, NAME, outcome.poisons, now)
+    secret_store.forget(append.cursor, _declined_causes(outcome))
+
+
+def _envelope(read: _Read, decision: Decision) -> Envelope:
+    instance, cause = (
+        read.event.instance,
+        identity.event_id(read.event.instance, read.source.source, read.source.id),
+    )
+    (fact,) = decide(fold([]), Open(decision))
+    return Envelope(
+        instance=instance,
+        stream=identity.notification_id(instance, cause, decision.rule),
+        version=1,
+        subject=f"user/{decision.user_id}" if decision.user_id else read.source.subject,
+        fact=fact,
+    )
+
+
+def _due_rows(envelopes: Sequence[Envelope]) -> list[DueRow]:
+    rows = []
+    for envelope in envelopes:
+        assert not isinstance(envelope.fact, SourceEvent)
+        row = due_queue.due_row(envelope.stream, envelope.instance, fold([envelope.fact]))
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def _declined_causes(outcome: _Outcome) -> list[tuple[UUID, int]]:
+    return [
+        (read.event.stream, read.event.version)
+        for read, decision in outcome.decisions
+        if isinstance(decision, NotificationDeclined)
+    ]
+
+
+_OVERTAKES: dict[str, tuple[Trigger, ...]] = {
+    event_type: tuple(t for t in TRIGGERS if event_type in t.superseded_by | t.used_by)
+    for event_type in {name for t in TRIGGERS for name in t.superseded_by | t.used_by}
+}
+
+_MAKES_REACHABLE = frozenset({"user.human.added", "user.human.selfregistered", "session.user.checked"})
+"""What waited for its recipient to become known can go on."""
+
+
+def _overtaken(events: Sequence[RecordedEvent]) -> list[Overtaken]:
+    return [row for event in events for row in overtakes(event)]
+
+
+def overtakes(event: RecordedEvent) -> list[Overtaken]:
+    """Which older notifications a source event makes pointless, or possible."""
+    source = event.fact
+    if not isinstance(source, SourceEvent):
+        return []
+    canonical = canonical_type(source.type)
+    if canonical in _MAKES_REACHABLE:
+        return [Overtaken(event.stream, event.version, "", event.recorded_at)]
+    triggers = _OVERTAKES.get(canonical, ())
+    if not triggers:
+        return []
+    fact = interpret(source.type, source.data)
+    code_id = fact.code_id if isinstance(fact, CodeUsed | CodeAdded) else ""
+    return [
+        Overtaken(
+            event.stream,
+            event.version,
+            f"{trigger.rule} {code_id if trigger.per_code_id else ''}".strip(),
+            event.recorded_at,
+        )
+        for trigger in triggers
+    ]

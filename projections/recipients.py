@@ -1,0 +1,120 @@
+"""The recipients read model: what is known now of users, sessions, organisations and the instance.
+
+The handler writes it in its own transaction, so that a notification never meets a user who is "not
+projected yet". Rows are sealed under their subject's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from psycopg import Cursor
+
+from event_log.errors import Undecodable
+from event_log.keyring import Owner
+from event_log.log import Log
+from event_log.sql import load
+from notification_domain.recipients import KINDS, Instance, Organisation, Session, Subject, User, initial
+
+_queries = load("projections", "recipients.sql")
+_KEY_ID_BYTES = 16
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decoders = {kind: msgspec.json.Decoder(state) for kind, state in KINDS.items()}
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a subject, and the version of its stream that told it."""
+
+    version: int
+    state: Subject
+
+
+Knowledge: TypeAlias = dict[Owner, Known]
+
+
+def load_known(log: Log, cursor: Cursor[Any], owners: Iterable[Owner]) -> Knowledge:
+    """What is known of the given (instance, subject) pairs; nothing is known of those that are missing."""
+    wanted = list(set(owners))
+    if not wanted:
+        return {}
+    cursor.execute(
+        _queries.select,
+        {"instances": [owner[0] for owner in wanted], "subjects": [owner[1] for owner in wanted]},
+        prepare=True,
+    )
+    rows = cursor.fetchall()
+    seals = log.keyring.for_reading(cursor, {UUID(bytes=bytes(row[3][:_KEY_ID_BYTES])) for row in rows})
+    found: Knowledge = {}
+    for instance, subject, version, sealed in rows:
+        seal = seals.get(UUID(bytes=bytes(sealed[:_KEY_ID_BYTES])))
+        if seal is None:
+            continue  # the person was erased
+        try:
+            body = seal.open(bytes(sealed[_KEY_ID_BYTES:]), _associated(instance, subject))
+        except InvalidTag:
+            raise Undecodable(f"the row of {subject} in recipients was altered: rebuild recipients") from None
+        found[instance, subject] = Known(version, _decoders[_kind(subject)].decode(body))
+    return found
+
+
+def save_known(
+    log: Log, cursor: Cursor[Any], changed: Mapping[Owner, Known], table: str = "recipients"
+) -> None:
+    """Write what has changed; the caller holds the append lock, under which missing keys are made."""
+    if not changed:
+        return
+    keys = log.keyring.for_writing(cursor, changed)
+    sealed = []
+    for owner, known in changed.items():
+        key_id, seal = keys[owner]
+        sealed.append(key_id.bytes + seal.seal(_encode(known.state), _associated(*owner)))
+    cursor.execute(
+        _queries.upsert.replace("INTO recipients", f"INTO {table}"),
+        {
+            "instances": [owner[0] for owner in changed],
+            "subjects": [owner[1] for owner in changed],
+            "versions": [known.version for known in changed.values()],
+            "sealed": sealed,
+        },
+        prepare=True,
+    )
+
+
+class Acquaintance(msgspec.Struct, frozen=True):
+    """All that is known about whom a message goes to, and in whose name."""
+
+    user: User = User()
+    session: Session = Session()
+    organisation: Organisation = Organisation()
+    instance: Instance = Instance()
+
+
+def acquaintance(knowledge: Knowledge, instance: str, subjects: Sequence[str]) -> Acquaintance:
+    """The states of the named subjects by kind; what is not named or not known is blank."""
+    found: dict[str, Subject] = {}
+    for subject in (*subjects, "instance"):
+        known = knowledge.get((instance, subject))
+        blank = initial(subject)
+        if blank is not None:
+            found[_kind(subject)] = known.state if known else blank
+    return Acquaintance(**found)  # type: ignore[arg-type]  # each kind has its own state
+
+
+def subjects_of(user_id: str, organisation_id: str, source_subject: str) -> tuple[str, ...]:
+    """The subjects to look up for a notification, the source's session among them."""
+    session = source_subject if source_subject.startswith("session/") else ""
+    user = f"user/{user_id}" if user_id else ""
+    organisation = f"organisation/{organisation_id}" if organisation_id else ""
+    return tuple(subject for subject in (session, user, organisation) if subject)
+
+
+def _kind(subject: str) -> str:
+    return subject.partition("/")[0]
+
+
+def _associated(instance: str, subject: str) -> bytes:
+    return _encode(("recipients", instance, subject))

@@ -1,0 +1,137 @@
+"""What a worker reads after a claim: streams folded, recipients, codes, and what happened meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from psycopg import Cursor
+
+from event_log import secret_store
+from event_log.due_queue import Claim
+from event_log.envelope import RecordedEvent, SourceEvent
+from event_log.errors import Undecodable
+from event_log.log import Log, later_events, read_streams
+from notification_domain.notification import State, fold
+from notification_domain.notification_events import Event, Reason
+from notification_domain.recipients import Session, User
+from projections.recipients import Knowledge, acquaintance, load_known, subjects_of
+from workers.preparing import Recipient
+from workers.recording import Held, Subject, stands_against, what_matters
+
+_logger = logging.getLogger(__name__)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """One claimed notification with all that its delivery needs to know."""
+
+    held: Held
+    lost_claims: int
+    recipient: Recipient
+    code: str | None
+    obstacle: Reason | None
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.held, self.recipient.user, self.recipient.version)
+
+
+def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
+    """Everything about the claimed notifications in a handful of statements.
+
+    A stream this code cannot read (damaged, or written by newer code) is left alone: its lease runs out.
+    """
+    streams = read_streams(log, [claim.notification for claim in claims])
+    held = [(claim, h) for claim in claims if (h := _held(claim, streams.get(claim.notification, [])))]
+    if not held:
+        return []
+    with log.database.connection() as connection:
+        cursor = connection.cursor()
+        recipients = _recipients(log, cursor, [h for _, h in held])
+        codes = secret_store.reveal(cursor, log.secret_seal, [h.request.secret for _, h in held])
+        loaded = [
+            Loaded(h, claim.lost_claims, recipient, codes.get(h.request.secret), None)
+            for (claim, h), recipient in zip(held, recipients, strict=True)
+        ]
+        return _with_obstacles(log, cursor, loaded)
+
+
+def reload(log: Log, held: Held) -> Held:
+    """The notification as the log has it now."""
+    events = read_streams(log, [held.notification]).get(held.notification, [])
+    return msgspec.structs.replace(held, state=_folded(events), version=len(events))
+
+
+def _held(claim: Claim, events: Sequence[RecordedEvent]) -> Held | None:
+    try:
+        state = _folded(events)
+    except Undecodable as reason:
+        _logger.warning("notification %s is left alone: %s", claim.notification, reason)
+        return None
+    if getattr(state, "progress", None) is None:
+        return None
+    return Held(claim.notification, claim.instance, claim.token, state, len(events))
+
+
+def _folded(events: Sequence[RecordedEvent]) -> State:
+    facts: list[Event] = []
+    for event in events:
+        if isinstance(event.fact, Undecodable):
+            raise event.fact
+        assert not isinstance(event.fact, SourceEvent)
+        facts.append(event.fact)
+    return fold(facts)
+
+
+def _recipients(log: Log, cursor: Cursor[Any], held: Sequence[Held]) -> list[Recipient]:
+    sessions = {
+        (h.instance, h.request.source.subject)
+        for h in held
+        if not h.request.user_id and h.request.source.subject.startswith("session/")
+    }
+    known = load_known(log, cursor, sessions)
+    user_ids = [h.request.user_id or _session_user(known, h) for h in held]
+    wanted = {(h.instance, "instance") for h in held}
+    for h, user_id in zip(held, user_ids, strict=True):
+        wanted |= {(h.instance, s) for s in subjects_of(user_id, h.request.organisation_id, "")}
+    known |= load_known(log, cursor, wanted)
+    wanted = {
+        (h.instance, s) for h, u in zip(held, user_ids, strict=True) for s in _organisation(known, h, u)
+    }
+    known |= load_known(log, cursor, wanted - known.keys())
+    return [_recipient(known, h, user_id) for h, user_id in zip(held, user_ids, strict=True)]
+
+
+def _session_user(known: Knowledge, held: Held) -> str:
+    session = known.get((held.instance, held.request.source.subject))
+    return session.state.user_id if session and isinstance(session.state, Session) else ""
+
+
+def _organisation(known: Knowledge, held: Held, user_id: str) -> tuple[str, ...]:
+    user = known.get((held.instance, f"user/{user_id}"))
+    of_user = user.state.organisation_id if user and isinstance(user.state, User) else ""
+    return subjects_of("", held.request.organisation_id or of_user, "")
+
+
+def _recipient(known: Knowledge, held: Held, user_id: str) -> Recipient:
+    user = known.get((held.instance, f"user/{user_id}"))
+    subjects = subjects_of(user_id, "", "") + _organisation(known, held, user_id)
+    people = acquaintance(known, held.instance, subjects)
+    return Recipient(
+        known=user is not None,
+        version=user.version if user else 0,
+        user=people.user,
+        organisation=people.organisation,
+        instance=people.instance,
+    )
+
+
+def _with_obstacles(log: Log, cursor: Cursor[Any], loaded: Sequence[Loaded]) -> list[Loaded]:
+    subjects = [one.subject for one in loaded]
+    later = later_events(log, cursor, *what_matters(subjects))
+    return [
+        msgspec.structs.replace(one, obstacle=stands_against(subject, later))
+        for one, subject in zip(loaded, subjects, strict=True)
+    ]

@@ -1,0 +1,71 @@
+"""The worker's one lane to the log: steps gather while a commit runs, and no result is ever dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from event_log.errors import LogUnavailable, LostRace, Overloaded
+from event_log.group_commit import GroupCommit
+from event_log.log import Log
+from workers.loading import reload
+from workers.recording import Answer, Refused, Step, advance
+
+_logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+
+
+class Recorder:
+    """Applies steps, many in one commit, and tries again for as long as the database is away."""
+
+    def __init__(self, log: Log, *, chance: Callable[[], float]) -> None:
+        self._log = log
+        self._chance = chance
+        self._group: GroupCommit[Step, Answer] = GroupCommit(
+            lambda steps: advance(log, steps), name="recorder", max_waiting=100_000, max_weight=500
+        )
+
+    async def apply(self, step: Step) -> Answer:
+        """The answer comes after the commit; what is in doubt is looked up, never repeated blindly."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                answer = await self._submit(step)
+            except (LogUnavailable, LostRace, Overloaded) as error:
+                _logger.warning("a result waits for the log: %s", error)
+                await asyncio.sleep(pause * (0.5 + self._chance()))
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                step = await self._refreshed(step)
+                continue
+            if isinstance(answer, Refused):
+                return await self._second_look(step, answer)
+            return answer
+
+    async def _submit(self, step: Step) -> Answer:
+        # Shielded: a cancelled delivery must not take back a step that may be committing.
+        return await asyncio.shield(asyncio.wrap_future(self._group.submit(step)))
+
+    async def _refreshed(self, step: Step) -> Step:
+        try:
+            held = await asyncio.to_thread(reload, self._log, step.held)
+        except LogUnavailable:
+            return step
+        return replace(step, subject=replace(step.subject, held=held))
+
+    async def _second_look(self, step: Step, refused: Refused) -> Answer:
+        """What was refused may be our own earlier, doubtful commit: then the stream shows our lease."""
+        fresh = await self._refreshed(step)
+        mine = fresh.held.progress.lease_token == step.held.token
+        if not mine or fresh.held.version == step.held.version:
+            return refused
+        try:
+            return await self._submit(fresh)
+        except (LogUnavailable, LostRace, Overloaded):
+            return refused
+
+    def close(self) -> None:
+        self._group.close()

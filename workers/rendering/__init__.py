@@ -1,0 +1,1 @@
+"""From a request and a recipient to a finished message."""
