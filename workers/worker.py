@@ -61,8 +61,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Deliveries under way at once; claims wait when there are more."""
     poll: float = 1.0
     """Seconds; the longest a due notification waits when a wake-up is lost."""
-    lease: timedelta = timedelta(minutes=2)
-    dispatch_timeout: timedelta = timedelta(minutes=1)
+    lease: timedelta = timedelta(seconds=30)
+    dispatch_timeout: timedelta = timedelta(seconds=20)
     """Everything up to the point of no return; below the lease."""
     max_claims: int = 20
     drain: timedelta = timedelta(seconds=30)
@@ -134,11 +134,11 @@ class Worker:
     async def _round(self) -> bool:
         """Claim once and send what was claimed on its way; whether there was anything to do."""
         self._woken.clear()
-        room = self._settings.in_flight - len(self._tasks)
-        if room <= 0:
+        batch = min(self._settings.claim_batch, self._settings.in_flight)
+        while len(self._tasks) > self._settings.in_flight - batch:
+            # Room for a whole batch: a claim costs the same for one as for many.
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-            return True
-        claims = await asyncio.to_thread(self._claim, min(room, self._settings.claim_batch))
+        claims = await asyncio.to_thread(self._claim, batch)
         if claims:
             await self._begin(claims)
         return bool(claims)

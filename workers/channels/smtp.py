@@ -1,0 +1,67 @@
+"""The e-mail channel: SMTP over pooled connections."""
+
+from __future__ import annotations
+
+from notification_domain.outcomes import Outcome, Rejected
+from workers.channels.addresses import check_address
+from workers.channels.port import Mail, Message, PointOfNoReturn, TextMessage
+from workers.channels.smtp_connection import SmtpConnection
+from workers.channels.smtp_opening import open_connection
+from workers.channels.smtp_pool import SmtpPool
+from workers.channels.smtp_settings import SmtpSettings
+from workers.channels.smtp_transmission import Transmission
+
+
+class SmtpChannel:
+    """Delivers mails through one SMTP account; implements the port ``Channel``."""
+
+    def __init__(self, settings: SmtpSettings, *, provider: str) -> None:
+        self.provider = provider
+        self._settings = settings
+        self._pool = SmtpPool(settings)
+
+    async def deliver(self, message: Message, begin: PointOfNoReturn) -> Outcome | None:
+        """As the port says; cancelled, it drops the connection, and the mail may or may not have gone."""
+        if isinstance(message, TextMessage):
+            return Rejected("local", "a text message cannot travel by SMTP")
+        fault = _mail_fault(message)
+        if fault is not None:
+            return Rejected("local", fault)
+        async with self._pool.slots:
+            return await self._send(message, begin)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _send(self, mail: Mail, begin: PointOfNoReturn) -> Outcome | None:
+        pooled = await self._pool.take()
+        if pooled is not None:
+            transmission = Transmission(pooled, mail, self._settings)
+            outcome = await self._transmit(transmission, pooled, begin)
+            if not transmission.stale:
+                return outcome
+        opened = await open_connection(self._settings)
+        if not isinstance(opened, SmtpConnection):
+            return opened
+        return await self._transmit(Transmission(opened, mail, self._settings), opened, begin)
+
+    async def _transmit(
+        self, transmission: Transmission, connection: SmtpConnection, begin: PointOfNoReturn
+    ) -> Outcome | None:
+        try:
+            return await transmission.run(begin)
+        finally:
+            self._pool.give_back(connection)
+
+
+def _mail_fault(mail: Mail) -> str | None:
+    for role, address in (("sender", mail.sender), ("recipient", mail.recipient)):
+        fault = check_address(address)
+        if fault is not None:
+            return f"{role}: {fault}"
+    return None if _has_only_crlf(mail.content) else "the message has a bare CR or LF"
+
+
+def _has_only_crlf(content: bytes) -> bool:
+    """A bare one lets another server see an end of message where this one sees none (SMTP smuggling)."""
+    return content.count(b"\r") == content.count(b"\n") == content.count(b"\r\n")
