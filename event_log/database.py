@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import eventsourcing.postgres as es
 import psycopg
@@ -18,9 +18,14 @@ from event_log.sql import load
 
 _queries = load("event_log", "database.sql")
 
+LogCursor: TypeAlias = psycopg.Cursor[Any]
+"""How rooms that do not speak SQL name what they hand on."""
+
 OLDEST_SERVER = 150000
 IDLE_IN_TRANSACTION_SECONDS = 5.0
 """A frozen writer that holds the append lock blocks everyone for this long at most."""
+
+_PROBE_SECONDS = 5
 
 _UNAVAILABLE = (
     psycopg.OperationalError,
@@ -51,10 +56,27 @@ class Database:
 
         Raises DatabaseUnusable with what to do, or LogUnavailable when nothing answers.
         """
-        with self.connection() as connection:
-            _check_server(connection)
-            if self.role:
-                _check_rights(connection, self.role)
+        obstacle = self._obstacle()
+        try:
+            with self.connection() as connection:
+                _check_server(connection)
+                if self.role:
+                    _check_rights(connection, self.role)
+        except LogUnavailable as error:
+            raise LogUnavailable(obstacle or str(error)) from error
+
+    def _obstacle(self) -> str:
+        """Why a connection cannot be made just now: the pool would only tell how long it tried."""
+        try:
+            with psycopg.connect(**({"connect_timeout": _PROBE_SECONDS} | self.datastore.parameters)) as connection:
+                self.datastore.after_connect_func()(connection)
+        except psycopg.errors.InvalidParameterValue as error:
+            raise DatabaseUnusable(f"{str(error).strip()}: run `tidings migrate`.") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseUnusable(f"the user that connects lacks a right: {error}") from error
+        except psycopg.Error as error:
+            return str(error).strip()
+        return ""
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
@@ -99,7 +121,8 @@ class _Datastore(es.PostgresDatastore):
         kwargs = self.pool.kwargs
         assert isinstance(kwargs, dict)
         kept: dict[str, Any] = {name: value for name, value in kwargs.items() if value != ""}
-        self.pool.kwargs = kept | given | {"application_name": application_name}
+        self.parameters = kept | given | {"application_name": application_name}
+        self.pool.kwargs = self.parameters
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         limit_idleness = super().after_connect_func()

@@ -87,9 +87,10 @@ def put(cursor: Cursor[Any], rows: Sequence[DueRow], table: str = "due_notificat
         cursor.execute(statement, columns, prepare=True)
 
 
-def remove(cursor: Cursor[Any], notifications: Sequence[UUID]) -> None:
+def remove(cursor: Cursor[Any], notifications: Sequence[UUID], table: str = "due_notifications") -> None:
     if notifications:
-        cursor.execute(_queries.remove, {"notifications": list(notifications)}, prepare=True)
+        statement = _queries.remove.replace("due_notifications", table)
+        cursor.execute(statement, {"notifications": list(notifications)}, prepare=True)
 
 
 class Overtaken(msgspec.Struct, frozen=True):

@@ -58,8 +58,9 @@ class GroupCommit(Generic[T, R]):
         self._thread.join()
 
     def _run(self) -> None:
-        while group := self._next_group():
-            _answer(group, self._commit)
+        while not self._closing or self._waiting:
+            if group := self._next_group():
+                _answer(group, self._commit)
 
     def _next_group(self) -> list[tuple[T, Future[R]]]:
         with self._changed:
@@ -69,8 +70,10 @@ class GroupCommit(Generic[T, R]):
             weight = 0
             while self._waiting and (not group or weight < self._max_weight):
                 member = self._waiting.popleft()
-                weight += self._weigh(member[0])
-                group.append(member)
+                # From here on it is committed, so nobody can take it back.
+                if member[1].set_running_or_notify_cancel():
+                    weight += self._weigh(member[0])
+                    group.append(member)
             return group
 
 
@@ -85,11 +88,9 @@ def _answer(group: list[tuple[T, Future[R]]], commit: Callable[[Sequence[T]], Se
             _fail(group, error)
         return
     for (_, future), answer in zip(group, answers, strict=True):
-        if not future.cancelled():
-            future.set_result(answer)
+        future.set_result(answer)
 
 
 def _fail(group: list[tuple[T, Future[R]]], error: Exception) -> None:
     for _, future in group:
-        if not future.cancelled():
-            future.set_exception(error if isinstance(error, EventLogError) else RuntimeError(str(error)))
+        future.set_exception(error if isinstance(error, EventLogError) else RuntimeError(str(error)))

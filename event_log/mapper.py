@@ -1,8 +1,8 @@
 """Our mapper and codec: an envelope to stored bytes, and back.
 
 The first byte is the format, the second the body's schema version. What is personal is sealed with
-AES-256-GCM under its subject's key, bound to instance, stream, version and topic, so that bytes moved
-elsewhere do not open::
+AES-256-GCM under its subject's key, bound to instance, stream, version, topic and all that stands before
+the key id, so that bytes moved elsewhere or altered do not open::
 
     1 schema body                                      clear
     2 schema key_id nonce sealed-body                  personal
@@ -11,7 +11,7 @@ elsewhere do not open::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from event_log.deployment_key import Seal
 from event_log.envelope import Envelope, SourceEvent
 from event_log.errors import Undecodable, UnknownTopic
 from event_log.recorder import LogEntry
-from event_log.topics import BY_FACT, BY_NAME, OURS, Topic
+from event_log.topics import OURS, TOPICS, Topic
 from notification_domain.notification_events import Event
 
 CLEAR, PERSONAL, FROM_CALLER = 1, 2, 3
@@ -31,19 +31,24 @@ FINGERPRINT_BYTES = 32
 _KEY_ID_BYTES = 16
 _SOURCE_SCHEMA = 1
 
+_DAMAGE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)
+"""What decoding and upcasting make of a body that is not what was written."""
+
 Keys: TypeAlias = Mapping[tuple[str, str], tuple[UUID, Seal]]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode_source = msgspec.json.Decoder(SourceEvent).decode
-_decoders = {topic.name: msgspec.json.Decoder(topic.fact) for topic in BY_NAME.values()}
 
 
 class LogMapper(Mapper[UUID]):
     """Wraps facts for the recorder; ``keys`` holds the seals of all owners in play."""
 
-    def __init__(self) -> None:
+    def __init__(self, topics: Sequence[Topic] = TOPICS) -> None:
         # The library's transcoder would misread a caller's "_type_" field: it is never used.
         super().__init__(JSONTranscoder())
+        self._by_name = {topic.name: topic for topic in topics}
+        self._by_fact: dict[type, Topic] = {topic.fact: topic for topic in topics}
+        self._decoders = {topic.name: msgspec.json.Decoder(topic.fact) for topic in topics}
 
     def to_entry(self, envelope: Envelope, keys: Keys) -> LogEntry:
         topic, state = self._state(envelope, keys)
@@ -59,25 +64,32 @@ class LogMapper(Mapper[UUID]):
     def to_fact(self, entry: LogEntry, seals: Mapping[UUID, Seal]) -> Event | SourceEvent:
         """Raises Undecodable, or UnknownTopic for what newer code has written."""
         schema, body = _opened(entry, seals)
-        topic = BY_NAME.get(entry.topic)
+        topic = self._by_name.get(entry.topic)
         try:
             if topic is not None:
-                return _upcast(topic, schema, body)
+                return self._current(topic, schema, body)
             if entry.topic.startswith(OURS):
                 raise UnknownTopic(f"the topic {entry.topic} is not known to this version")
-            return _decode_source(body)
-        except msgspec.DecodeError as error:
+            return _source(entry.topic, schema, body)
+        except _DAMAGE as error:
             raise Undecodable(f"{entry.topic}: {error}") from None
 
-    @staticmethod
-    def _state(envelope: Envelope, keys: Keys) -> tuple[str, bytes]:
+    def _current(self, topic: Topic, schema: int, body: bytes) -> Event:
+        return (
+            self._decoders[topic.name].decode(body)
+            if schema == topic.schema
+            else _upcast(topic, schema, body)
+        )
+
+    def _state(self, envelope: Envelope, keys: Keys) -> tuple[str, bytes]:
         fact = envelope.fact
         if isinstance(fact, SourceEvent):
             head = bytes((FROM_CALLER, _SOURCE_SCHEMA)) + envelope.fingerprint
-            return fact.type, head + _sealed(envelope, fact.type, keys)
-        topic = BY_FACT[type(fact)]
+            return fact.type, head + _sealed(envelope, fact.type, head, keys)
+        topic = self._by_fact[type(fact)]
         if topic.personal:
-            return topic.name, bytes((PERSONAL, topic.schema)) + _sealed(envelope, topic.name, keys)
+            head = bytes((PERSONAL, topic.schema))
+            return topic.name, head + _sealed(envelope, topic.name, head, keys)
         return topic.name, bytes((CLEAR, topic.schema)) + _encode(fact)
 
 
@@ -97,13 +109,13 @@ def _key_at(state: bytes) -> int:
     return {PERSONAL: 2, FROM_CALLER: 2 + FINGERPRINT_BYTES}.get(state[0] if state else 0, 0)
 
 
-def _associated(instance: str, stream: UUID, version: int, topic: str) -> bytes:
-    return _encode((instance, stream.hex, version, topic))
+def _associated(instance: str, stream: UUID, version: int, topic: str, head: bytes) -> bytes:
+    return _encode((instance, stream.hex, version, topic, head))
 
 
-def _sealed(envelope: Envelope, topic: str, keys: Keys) -> bytes:
+def _sealed(envelope: Envelope, topic: str, head: bytes, keys: Keys) -> bytes:
     key_id, seal = keys[envelope.instance, envelope.subject]
-    associated = _associated(envelope.instance, envelope.stream, envelope.version, topic)
+    associated = _associated(envelope.instance, envelope.stream, envelope.version, topic, head)
     return key_id.bytes + seal.seal(_encode(envelope.fact), associated)
 
 
@@ -119,19 +131,25 @@ def _opened(entry: LogEntry, seals: Mapping[UUID, Seal]) -> tuple[int, bytes]:
         raise Undecodable(f"{entry.topic}: its key was destroyed")
     stream = entry.originator_id
     assert isinstance(stream, UUID)
-    associated = _associated(entry.instance_id, stream, entry.originator_version, entry.topic)
+    start = _key_at(state)
+    head = bytes(state[:start])
+    associated = _associated(entry.instance_id, stream, entry.originator_version, entry.topic, head)
     try:
-        return state[1], seal.open(state[_key_at(state) + _KEY_ID_BYTES :], associated)
+        return state[1], seal.open(state[start + _KEY_ID_BYTES :], associated)
     except (InvalidTag, ValueError):
         raise Undecodable(f"{entry.topic}: the stored bytes were altered") from None
 
 
+def _source(topic: str, schema: int, body: bytes) -> SourceEvent:
+    if schema != _SOURCE_SCHEMA:
+        raise UnknownTopic(f"{topic} in schema {schema} is not known to this version")
+    return _decode_source(body)
+
+
 def _upcast(topic: Topic, schema: int, body: bytes) -> Event:
-    if schema == topic.schema:
-        return _decoders[topic.name].decode(body)
     if schema > topic.schema or schema < 1:
         raise UnknownTopic(f"{topic.name} in schema {schema} is not known to this version")
-    fields: dict[str, Any] = msgspec.json.decode(body)
+    fields = msgspec.json.decode(body, type=dict[str, Any])
     for upcaster in topic.upcasters[schema - 1 :]:
         fields = upcaster(fields)
     return msgspec.convert(fields, topic.fact, strict=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -37,25 +38,30 @@ def migrate(
             _ensure_role(connection, role)
             connection.execute(_queries.create_migrations)
             return _apply(connection, directory, role, report)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationFailed(f"the user that connects lacks a right: {error}") from error
     except psycopg.OperationalError as error:
         raise LogUnavailable(str(error).strip()) from error
 
 
 def _ensure_role(connection: psycopg.Connection[TupleRow], role: str) -> None:
-    if connection.execute(_queries.role_exists, {"role": role}).fetchone() is None:
-        try:
-            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-        except psycopg.errors.DuplicateObject:
-            return  # another database of this cluster was migrated at the same moment
-        except psycopg.errors.UniqueViolation:
-            return  # the same
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise MigrationFailed(
-                f"the role {role} is missing and may not be created: let an administrator run "
-                f"CREATE ROLE {role} NOLOGIN and GRANT it to the user that connects."
-            ) from error
-    if not connection.execute(_queries.may_become, {"role": role}).fetchone():
-        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+    name = sql.Identifier(role)
+    try:
+        if connection.execute(_queries.role_exists, {"role": role}).fetchone() is None:
+            _create_role(connection, name)
+        if not connection.execute(_queries.may_become, {"role": role}).fetchone():
+            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationFailed(
+            f"the role {role} may not be made or not be used: let an administrator run "
+            f"CREATE ROLE {role} NOLOGIN and GRANT it to the user that connects."
+        ) from error
+
+
+def _create_role(connection: psycopg.Connection[TupleRow], name: sql.Identifier) -> None:
+    # Another database of this cluster may be migrated at the same moment.
+    with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
 
 
 def _apply(

@@ -38,6 +38,3 @@ TOPICS: tuple[Topic, ...] = (
 
 OURS = "notification."
 """Topics that begin so are written by us alone."""
-
-BY_NAME = {topic.name: topic for topic in TOPICS}
-BY_FACT: dict[type, Topic] = {topic.fact: topic for topic in TOPICS}

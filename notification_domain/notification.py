@@ -1,8 +1,8 @@
 """The notification aggregate: one thing to tell one recipient by one channel.
 
 Commands, state, ``decide`` and ``evolve``, in that order; the events stand in ``notification_events``.
-Both functions are total: a command that no longer applies gives ``()``, an event that does not fit
-leaves the state alone.
+Both functions are total: a command that no longer applies gives ``()``, and an ending stands whatever
+event follows it, until a new cycle begins.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class StartAttempt(msgspec.Struct, frozen=True):
     at: datetime
     lease_token: int
     provider: str
+    policy: RetryPolicy = RetryPolicy()
+    """Bounds what a lost transmission may lead to."""
 
 
 class StartTransmission(msgspec.Struct, frozen=True):
@@ -126,8 +128,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     """Number of the newest attempt; goes on over cycles."""
     spent: int = 0
-    """Attempts of this cycle that ended with an outcome or reached the point of no return."""
+    """Attempts of this cycle that ended with an outcome or reached the point of no return.
+
+    Those that failed by the provider account's fault do not count.
+    """
     total_spent: int = 0
+    """The same over all cycles, with what failed by an account's fault after transmission began."""
     backoff: float | None = None
     unknowns: int = 0
     cycle: int = 1
@@ -220,7 +226,7 @@ def _start_attempt(
     if isinstance(state, Transmitting):
         # Whoever transmitted is gone without a word: announce the doubt before anything else.
         lost = Unknown("process", "the worker was lost during transmission")
-        return _doubt(progress, lost, command.at)
+        return _doubt(progress, lost, command)
     if command.at >= progress.expires_at:
         return (NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt),)
     return (AttemptStarted(progress.attempt + 1, command.lease_token, command.provider),)
@@ -258,7 +264,7 @@ def _conclude(
         case Deferred():
             return _retry(state, progress, command.outcome, command)
         case Unknown():
-            return _doubt(progress, command.outcome, command.at, command.recipient)
+            return _doubt(progress, command.outcome, command, command.recipient)
         case _:
             assert_never(command.outcome)
 
@@ -290,7 +296,7 @@ def _retry(
         )
     previous = None if progress.backoff is None else timedelta(seconds=progress.backoff)
     delay = next_delay(previous, command.policy, command.jitter)
-    wait = max(delay, timedelta(seconds=deferred.retry_after or 0))
+    wait = max(delay, _asked(deferred.retry_after, command.policy))
     return (
         RetryRequested(
             attempt=progress.attempt,
@@ -305,23 +311,33 @@ def _retry(
     )
 
 
+def _asked(retry_after: float | None, policy: RetryPolicy) -> timedelta:
+    """What a provider asks us to wait, within the cap; a provider may answer with any number, or none."""
+    return timedelta(seconds=max(0.0, min(policy.max_delay, retry_after or 0.0)))
+
+
 def _doubt(
-    progress: Progress, unknown: Unknown, at: datetime, recipient: User | None = None
+    progress: Progress,
+    unknown: Unknown,
+    command: StartAttempt | RecordOutcome,
+    recipient: User | None = None,
 ) -> tuple[Event, ...]:
-    aftermath = after_unknown(progress, at)
-    doubt = _unknown(progress, unknown.error, unknown.stage, aftermath, at, recipient)
+    aftermath = after_unknown(progress, command.at, command.policy)
+    doubt = _unknown(progress, unknown.error, unknown.stage, aftermath, command.at, recipient)
     if aftermath is Aftermath.EXPIRE:
         return (doubt, NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt))
     return (doubt,)
 
 
-def after_unknown(progress: Progress, at: datetime) -> Aftermath:
+def after_unknown(progress: Progress, at: datetime, policy: RetryPolicy) -> Aftermath:
     """What an unknown outcome leads to, by kind of message (docs/delivery.md has the table).
 
-    A valid code is sent again once, a security notice too; anything else waits for a person.
+    A valid code is sent again once, a security notice too, as long as an attempt is left; anything else
+    waits for a person.
     """
     request = progress.request
-    if progress.unknowns >= 1 or request.message_type == "InviteUser":
+    exhausted = progress.spent >= policy.max_attempts
+    if progress.unknowns >= 1 or exhausted or request.message_type == "InviteUser":
         return Aftermath.PARK
     if request.secret or request.otp:
         deadline = request.code_expires_at or progress.expires_at
@@ -374,6 +390,8 @@ def evolve(state: State, event: Event) -> State:
             return _opened(event)
         case Declined():
             return state
+        case Sent() | Cancelled() if not isinstance(event, ResendRequested):
+            return state
         case _:
             return _moved(state, state.progress, event)
 
@@ -425,7 +443,10 @@ def _spend(progress: Progress) -> Progress:
 
 
 def _postponed(state: State, progress: Progress, event: RetryRequested) -> Waiting:
-    if event.counts and not isinstance(state, Transmitting):
+    if isinstance(state, Transmitting):
+        # An account's fault costs the message nothing, not even where it shows only after transmission.
+        progress = progress if event.counts else replace(progress, spent=progress.spent - 1)
+    elif event.counts:
         progress = _spend(progress)
     later = replace(progress, backoff=event.backoff, recipient=event.recipient, not_before=event.not_before)
     return Waiting(later)

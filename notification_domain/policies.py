@@ -15,7 +15,7 @@ from notification_domain.notification_events import (
 )
 from notification_domain.recipients import Instance, Organisation, Session, User
 from notification_domain.source_events import CodeAdded, CodeSent, CodeUsed, DomainClaimed, Fact
-from notification_domain.triggers import LIFE_CYCLE, Category, Trigger
+from notification_domain.triggers import Category, Trigger
 
 Decision: TypeAlias = NotificationRequested | NotificationDeclined
 
@@ -81,16 +81,6 @@ def user_obstacle(trigger: Trigger, state: str) -> Reason | None:
     if state == "removed" or (state != "active" and trigger.category is not Category.NOTICE):
         return Reason.USER_INACTIVE
     return None
-
-
-def concerns(event_type: str, trigger: Trigger) -> bool:
-    """Whether an event of this canonical type could be an obstacle for the trigger's message."""
-    return (
-        event_type in trigger.superseded_by
-        or event_type in trigger.used_by
-        or event_type == trigger.sent_type
-        or event_type in LIFE_CYCLE
-    )
 
 
 def _speaks_for(fact: Fact | None, version: int) -> bool:

@@ -6,12 +6,14 @@ kind of subject changes nothing.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from notification_domain import source_events as e
+
+T = TypeVar("T")
 
 
 class User(msgspec.Struct, frozen=True):
@@ -174,12 +176,12 @@ def _organisation(organisation: Organisation, fact: e.Fact) -> Organisation:
         case e.OrganisationStateChanged():
             return replace(organisation, state=fact.state)
         case e.DomainPolicySet():
-            return replace(
-                organisation,
-                user_login_must_be_domain=None if fact.removed else fact.user_login_must_be_domain,
-            )
+            known = organisation.user_login_must_be_domain
+            must = _newer(fact.user_login_must_be_domain, known)
+            return replace(organisation, user_login_must_be_domain=None if fact.removed else must)
         case e.NotificationPolicySet():
-            return replace(organisation, password_change=None if fact.removed else fact.password_change)
+            announced = _newer(fact.password_change, organisation.password_change)
+            return replace(organisation, password_change=None if fact.removed else announced)
         case e.DomainAdded() | e.PrimaryDomainSet() | e.DomainRemoved():
             domains, primary = _domains(organisation.domains, organisation.primary_domain, fact)
             return replace(organisation, domains=domains, primary_domain=primary)
@@ -205,15 +207,24 @@ def _instance_policy(instance: Instance, fact: e.Fact) -> Instance:
         case e.DefaultLanguageSet():
             return replace(instance, default_language=fact.language)
         case e.AllowedLanguagesSet():
-            return replace(instance, allowed_languages=tuple(fact.allowed_languages or ()))
+            return replace(
+                instance, allowed_languages=tuple(_newer(fact.allowed_languages, instance.allowed_languages))
+            )
         case e.DomainPolicySet():
-            return replace(instance, user_login_must_be_domain=bool(fact.user_login_must_be_domain))
+            must = _newer(fact.user_login_must_be_domain, instance.user_login_must_be_domain)
+            return replace(instance, user_login_must_be_domain=must)
         case e.NotificationPolicySet():
-            return replace(instance, password_change=fact.password_change is not False)
+            announced = _newer(fact.password_change, instance.password_change)
+            return replace(instance, password_change=announced)
         case e.LoginV2Set():
             return replace(instance, login_v2=fact.required, login_v2_base=fact.base_uri)
         case _:
             return instance
+
+
+def _newer(told: T | None, known: T) -> T:
+    """What an event tells, or what was known: a changed event names only what it changes."""
+    return known if told is None else told
 
 
 def _domains(

@@ -9,12 +9,15 @@ from uuid import UUID
 import msgspec
 
 from notification_domain.identity import secret_id
+from notification_domain.source_events import pointer_to
 
 REFERENCE = "secret:"
 """A stored field that begins so names a secret instead of holding it."""
 
-_CREDENTIALS = frozenset({"password", "token", "signingKey", "signing_key", "clientSecret", "client_secret"})
-_PASSWORDS = frozenset({"secret", "encodedHash", "encoded_hash", "password"})
+# As ``_plain`` spells them, for camel case and snake case are read alike.
+_CODE = frozenset({"code"})
+_CREDENTIALS = frozenset({"password", "token", "signingkey", "clientsecret"})
+_PASSWORDS = frozenset({"secret", "encodedhash", "password"})
 _PASSWORD_TYPES = frozenset({"added", "selfregistered", "changed"})
 
 
@@ -38,22 +41,27 @@ def split(
     public = _without_passwords(event_type, payload)
     secrets: list[Secret] = []
     lasting = event_type.startswith(("instance.smtp.config", "instance.sms.config"))
-    fields = {"code", *named} | (_CREDENTIALS if lasting else set())
+    fields = _CODE | (_CREDENTIALS if lasting else frozenset()) | {_plain(name) for name in named}
     return _taken_out(event, public, fields, secrets, lasting=lasting), tuple(secrets)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _without_passwords(event_type: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     parts = event_type.split(".")
     sets_password = parts[0] == "user" and parts[-1] in _PASSWORD_TYPES
-    if not sets_password or not _PASSWORDS & payload.keys():
+    passwords = {name for name in payload if _plain(name) in _PASSWORDS}
+    if not sets_password or not passwords:
         return dict(payload)
-    return {k: v for k, v in payload.items() if k not in _PASSWORDS} | {"password_set": True}
+    return {name: value for name, value in payload.items() if name not in passwords} | {"password_set": True}
 
 
 def _taken_out(
     event: UUID,
     payload: dict[str, Any],
-    fields: set[str],
+    fields: frozenset[str],
     secrets: list[Secret],
     *,
     lasting: bool,
@@ -61,13 +69,13 @@ def _taken_out(
 ) -> dict[str, Any]:
     public: dict[str, Any] = {}
     for name, value in payload.items():
-        pointer = f"{path}/{name}"
-        if isinstance(value, dict) and lasting:
-            public[name] = _taken_out(event, value, fields, secrets, lasting=lasting, path=pointer)
-        elif name in fields and value not in (None, ""):
+        pointer = path + pointer_to(name)
+        if _plain(name) in fields and value not in (None, ""):
             secret = Secret(secret_id(event, pointer), pointer, _text(value), lasting)
             secrets.append(secret)
             public[name] = f"{REFERENCE}{secret.id}"
+        elif isinstance(value, dict) and lasting:
+            public[name] = _taken_out(event, value, fields, secrets, lasting=lasting, path=pointer)
         else:
             public[name] = value
     return public

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -17,6 +18,8 @@ from msgspec import Meta
 Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
 NANOSECONDS_FROM = 10**9
 """Integer expiries from here up are nanoseconds: no code lives for thirty years."""
+LONGEST_EXPIRY = 2**63 // 10**9
+"""Seconds; what 64 bits of nanoseconds can say, and a date can still be reckoned with."""
 
 
 class InvalidData(Exception):
@@ -36,7 +39,7 @@ class CodeAdded(_Fact, frozen=True, kw_only=True):
     """A code was made, or a challenge issued; the trigger of most messages."""
 
     code: Text = ""
-    expiry: Annotated[int, Meta(ge=0)] = 0
+    expiry: Annotated[int, Meta(ge=0, le=LONGEST_EXPIRY)] = 0
     """Seconds; 0 means that the code has no expiry of its own."""
     url_template: Annotated[str, Meta(max_length=4000)] = ""
     code_returned: bool = False
@@ -194,7 +197,13 @@ class _Known(msgspec.Struct, frozen=True):
     fixed: dict[str, Any] = {}
     id_means: str = ""
     """What a payload's top-level ``id`` stands for in this type."""
+    absent: dict[str, Any] = {}
+    """What a field that is left out means in this type."""
 
+
+# Where a policy is set up, false is left out; where it is changed, what does not change is.
+_NO_LOGIN_DOMAIN = {"user_login_must_be_domain": False}
+_NO_ANNOUNCEMENT = {"password_change": False}
 
 _USER: dict[str, _Known] = {
     "user.human.initialization.code.added": _Known("user", CodeAdded),
@@ -260,10 +269,10 @@ _ORGANISATION: dict[str, _Known] = {
     "org.domain.verified": _Known("organisation", DomainAdded),
     "org.domain.primary.set": _Known("organisation", PrimaryDomainSet),
     "org.domain.removed": _Known("organisation", DomainRemoved),
-    "org.policy.domain.added": _Known("organisation", DomainPolicySet),
+    "org.policy.domain.added": _Known("organisation", DomainPolicySet, absent=_NO_LOGIN_DOMAIN),
     "org.policy.domain.changed": _Known("organisation", DomainPolicySet),
     "org.policy.domain.removed": _Known("organisation", DomainPolicySet, {"removed": True}),
-    "org.policy.notification.added": _Known("organisation", NotificationPolicySet),
+    "org.policy.notification.added": _Known("organisation", NotificationPolicySet, absent=_NO_ANNOUNCEMENT),
     "org.policy.notification.changed": _Known("organisation", NotificationPolicySet),
     "org.policy.notification.removed": _Known("organisation", NotificationPolicySet, {"removed": True}),
 }
@@ -275,9 +284,9 @@ _INSTANCE: dict[str, _Known] = {
     "instance.domain.added": _Known("instance", DomainAdded),
     "instance.domain.primary.set": _Known("instance", PrimaryDomainSet),
     "instance.domain.removed": _Known("instance", DomainRemoved),
-    "instance.policy.domain.added": _Known("instance", DomainPolicySet),
+    "instance.policy.domain.added": _Known("instance", DomainPolicySet, absent=_NO_LOGIN_DOMAIN),
     "instance.policy.domain.changed": _Known("instance", DomainPolicySet),
-    "instance.policy.notification.added": _Known("instance", NotificationPolicySet),
+    "instance.policy.notification.added": _Known("instance", NotificationPolicySet, absent=_NO_ANNOUNCEMENT),
     "instance.policy.notification.changed": _Known("instance", NotificationPolicySet),
     "instance.default.language.set": _Known("instance", DefaultLanguageSet),
     "restrictions.set": _Known("instance", AllowedLanguagesSet),
@@ -329,7 +338,7 @@ def interpret(event_type: str, payload: Mapping[str, Any]) -> Fact | None:
     if known.fact in (UserNameChanged, DomainClaimed) and not fields.get("user_name"):
         raise InvalidData("/user_name", "is required")
     try:
-        return msgspec.convert(fields | known.fixed, known.fact)
+        return msgspec.convert(known.absent | fields | known.fixed, known.fact)
     except msgspec.ValidationError as error:
         raise _located(error, spelled) from None
 
@@ -338,15 +347,20 @@ def _canonical_fields(payload: Mapping[str, Any], id_means: str) -> tuple[dict[s
     fields: dict[str, Any] = {}
     spelled: dict[str, str] = {}
     for given, value in payload.items():
-        name = _HUMP.sub("_", given).lower()
-        name = _SPELLINGS.get(name, name)
+        name = _canonical_name(given)
         if name == "id" and id_means:
             name = id_means
         if name in spelled:
-            raise InvalidData(f"/{given}", f"is given twice, as {spelled[name]!r} too")
+            raise InvalidData(pointer_to(given), f"is given twice, as {spelled[name]!r} too")
         if value is not None:
             fields[name], spelled[name] = value, given
     return fields, spelled
+
+
+@lru_cache(maxsize=1000)
+def _canonical_name(given: str) -> str:
+    name = _HUMP.sub("_", given).lower()
+    return _SPELLINGS.get(name, name)
 
 
 def _seconds(fields: dict[str, Any]) -> None:
@@ -360,9 +374,14 @@ def _located(error: msgspec.ValidationError, spelled: Mapping[str, str]) -> Inva
     assert found
     message, path = found["message"], found["path"] or ""
     missing = _MISSING.search(message)
-    if missing:
-        return InvalidData(f"/{missing[1]}", "is required")
     steps = [name or index for name, index in _STEP.findall(path)]
     if steps:
         steps[0] = spelled.get(steps[0], steps[0])
-    return InvalidData("".join(f"/{step}" for step in steps), message)
+    if missing:
+        return InvalidData(pointer_to(*steps, missing[1]), "is required")
+    return InvalidData(pointer_to(*steps), message)
+
+
+def pointer_to(*steps: str) -> str:
+    """The RFC 6901 JSON pointer that takes these steps."""
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)

@@ -25,7 +25,7 @@ from notification_domain import identity
 from notification_domain.notification import Open, decide, fold
 from notification_domain.notification_events import NotificationDeclined, Source
 from notification_domain.policies import Decision, Deployment, Occasion, react
-from notification_domain.recipients import Session, User, evolve, initial
+from notification_domain.recipients import Session, User, initial
 from notification_domain.source_events import (
     CodeAdded,
     CodeUsed,
@@ -37,7 +37,15 @@ from notification_domain.source_events import (
 from notification_domain.triggers import TRIGGERS, Trigger, trigger_of
 from projections import quarantine, tracking
 from projections.quarantine import Poison
-from projections.recipients import Knowledge, Known, acquaintance, load_known, save_known, subjects_of
+from projections.recipients import (
+    Knowledge,
+    Known,
+    acquaintance,
+    learn,
+    load_known,
+    save_known,
+    subjects_of,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -163,11 +171,11 @@ def _pointed_at(known: Known) -> set[str]:
 def _learn(outcome: _Outcome, knowledge: Knowledge, read: _Read) -> None:
     owner = (read.event.instance, read.source.subject)
     before = knowledge.get(owner)
-    if before is None or read.fact is None or read.event.version <= before.version:
+    if before is None or read.fact is None:
         return
-    after = evolve(before.state, read.fact)
-    if after != before.state:
-        knowledge[owner] = outcome.learned[owner] = Known(read.event.version, after)
+    after = learn(before, read.event.version, read.fact)
+    if after is not before:
+        knowledge[owner] = outcome.learned[owner] = after
 
 
 def _occasion(  # what an occasion is made of

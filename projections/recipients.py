@@ -14,11 +14,22 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from psycopg import Cursor
 
+from event_log.deployment_key import Seal
 from event_log.errors import Undecodable
 from event_log.keyring import Owner
 from event_log.log import Log
 from event_log.sql import load
-from notification_domain.recipients import KINDS, Instance, Organisation, Session, Subject, User, initial
+from notification_domain.recipients import (
+    KINDS,
+    Instance,
+    Organisation,
+    Session,
+    Subject,
+    User,
+    evolve,
+    initial,
+)
+from notification_domain.source_events import Fact
 
 _queries = load("projections", "recipients.sql")
 _KEY_ID_BYTES = 16
@@ -36,29 +47,55 @@ class Known(msgspec.Struct, frozen=True):
 Knowledge: TypeAlias = dict[Owner, Known]
 
 
-def load_known(log: Log, cursor: Cursor[Any], owners: Iterable[Owner]) -> Knowledge:
+Row: TypeAlias = tuple[str, str, int, bytes]
+"""instance, subject, version, sealed state"""
+
+
+def learn(before: Known, version: int, fact: Fact) -> Known:
+    """What is known after a fact of the subject's own stream; ``before`` itself when it tells nothing new."""
+    if version <= before.version:
+        return before
+    after = evolve(before.state, fact)
+    return before if after == before.state else Known(version, after)
+
+
+def load_known(
+    log: Log, cursor: Cursor[Any], owners: Iterable[Owner], table: str = "recipients"
+) -> Knowledge:
     """What is known of the given (instance, subject) pairs; nothing is known of those that are missing."""
     wanted = list(set(owners))
     if not wanted:
         return {}
     cursor.execute(
-        _queries.select,
+        _queries.select.replace("JOIN recipients", f"JOIN {table}"),
         {"instances": [owner[0] for owner in wanted], "subjects": [owner[1] for owner in wanted]},
         prepare=True,
     )
-    rows = cursor.fetchall()
-    seals = log.keyring.for_reading(cursor, {UUID(bytes=bytes(row[3][:_KEY_ID_BYTES])) for row in rows})
     found: Knowledge = {}
-    for instance, subject, version, sealed in rows:
-        seal = seals.get(UUID(bytes=bytes(sealed[:_KEY_ID_BYTES])))
-        if seal is None:
-            continue  # the person was erased
-        try:
-            body = seal.open(bytes(sealed[_KEY_ID_BYTES:]), _associated(instance, subject))
-        except InvalidTag:
-            raise Undecodable(f"the row of {subject} in recipients was altered: rebuild recipients") from None
-        found[instance, subject] = Known(version, _decoders[_kind(subject)].decode(body))
+    for owner, known in opened(log, cursor, cursor.fetchall()):
+        if isinstance(known, Undecodable):
+            raise known
+        found[owner] = known
     return found
+
+
+def opened(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[tuple[Owner, Known | Undecodable]]:
+    """What rows hold, in their order; those of erased people are left out."""
+    seals = log.keyring.for_reading(cursor, {_key_id(row[3]) for row in rows})
+    return [((row[0], row[1]), _opened(row, seal)) for row in rows if (seal := seals.get(_key_id(row[3])))]
+
+
+def _key_id(sealed: bytes) -> UUID:
+    return UUID(bytes=bytes(sealed[:_KEY_ID_BYTES]).ljust(_KEY_ID_BYTES, b"\0"))
+
+
+def _opened(row: Row, seal: Seal) -> Known | Undecodable:
+    instance, subject, version, sealed = row
+    try:
+        body = seal.open(bytes(sealed[_KEY_ID_BYTES:]), _associated(instance, subject))
+        return Known(version, _decoders[_kind(subject)].decode(body))
+    except (InvalidTag, ValueError):
+        return Undecodable(f"the row of {subject} in recipients was altered: rebuild recipients")
 
 
 def save_known(

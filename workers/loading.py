@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from psycopg import Cursor
 
 from event_log import secret_store
+from event_log.database import LogCursor
 from event_log.due_queue import Claim
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
@@ -85,7 +84,7 @@ def _folded(events: Sequence[RecordedEvent]) -> State:
     return fold(facts)
 
 
-def _recipients(log: Log, cursor: Cursor[Any], held: Sequence[Held]) -> list[Recipient]:
+def _recipients(log: Log, cursor: LogCursor, held: Sequence[Held]) -> list[Recipient]:
     sessions = {
         (h.instance, h.request.source.subject)
         for h in held
@@ -128,7 +127,7 @@ def _recipient(known: Knowledge, held: Held, user_id: str) -> Recipient:
     )
 
 
-def _with_obstacles(log: Log, cursor: Cursor[Any], loaded: Sequence[Loaded]) -> list[Loaded]:
+def _with_obstacles(log: Log, cursor: LogCursor, loaded: Sequence[Loaded]) -> list[Loaded]:
     subjects = [one.subject for one in loaded]
     later = later_events(log, cursor, *what_matters(subjects))
     return [

@@ -1,0 +1,102 @@
+"""JSON answers: their shapes, of which the OpenAPI document is made too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from starlette.responses import Response
+
+from projections.history import Notification
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AppendedEvent(msgspec.Struct, frozen=True):
+    """``id`` is the caller's; ``position`` the event's place in the log, which only grows."""
+
+    id: str
+    position: str
+    duplicate: bool
+
+
+class AppendedEvents(msgspec.Struct, frozen=True):
+    items: list[AppendedEvent]
+
+
+class SourceEventName(msgspec.Struct, frozen=True):
+    """The caller's event that a notification derives from, by the caller's own names."""
+
+    source: str
+    id: str
+    type: str
+
+
+class NotificationItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One notification; ``position`` is that of its decision."""
+
+    id: UUID
+    state: str
+    reason: str | None
+    message_type: str
+    channel: str
+    user_id: str | None
+    organisation_id: str | None
+    source_event: SourceEventName
+    attempts: int
+    requested_at: datetime
+    closed_at: datetime | None
+    position: str
+
+
+class NotificationPage(msgspec.Struct, frozen=True):
+    """Newest first; ``position`` is the place in the log up to which this answer is complete."""
+
+    items: list[NotificationItem]
+    next: str | None
+    position: str
+    lag_ms: int
+
+
+class NotificationDetail(NotificationItem, frozen=True, kw_only=True):
+    """A notification with its events, oldest first: ``type``, ``at``, ``position`` and fields of its own."""
+
+    timeline: list[dict[str, Any]]
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Never to be cached: what it tells is private and moves on."""
+    return Response(
+        _encode(value),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type="application/json",
+    )
+
+
+def item(notification: Notification) -> NotificationItem:
+    return NotificationItem(**item_fields(notification))
+
+
+def item_fields(notification: Notification) -> dict[str, Any]:
+    return {
+        "id": notification.id,
+        "state": notification.state,
+        "reason": notification.reason,
+        "message_type": notification.message_type,
+        "channel": notification.channel,
+        "user_id": notification.user_id or None,
+        "organisation_id": notification.organisation_id or None,
+        "source_event": SourceEventName(notification.source, notification.event_id, notification.event_type),
+        "attempts": notification.attempts,
+        "requested_at": notification.requested_at,
+        "closed_at": notification.closed_at,
+        "position": str(notification.position),
+    }

@@ -1,0 +1,85 @@
+"""The API as one ASGI application; ``create_app`` builds it, importing builds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TypeAlias
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from api import operations as documented
+from api import pages
+from api.answers import json_response
+from api.authentication import Authentication
+from api.boundary import Boundary, answer_http_error, answer_log_error, answer_refused
+from api.dependencies import ApiDependencies
+from api.health import HealthPages
+from api.history import HistoryPages
+from api.ingest import Ingest
+from api.metrics import Metrics
+from api.openapi import openapi_document
+from api.operations import OPERATIONS, Operation
+from api.problems import Refused
+from event_log.api_keys import verify_key
+from event_log.errors import EventLogError
+from projections.standing import Standing, standing
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(dependencies: ApiDependencies, *, mounts: Mapping[str, ASGIApp] | None = None) -> FastAPI:
+    """``mounts`` are applications of others by their path, such as ``/sandbox``."""
+    app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None)
+    metrics = Metrics(partial(_standing, dependencies))
+    mounts = mounts or {}
+    endpoints = _endpoints(dependencies, metrics)
+    routes: dict[object, str] = {endpoint: operation.path for operation, endpoint in endpoints}
+    routes |= {mounted: path for path, mounted in mounts.items()}
+    app.add_middleware(Boundary, metrics=metrics, routes=routes)
+    app.add_exception_handler(Refused, answer_refused)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(EventLogError, answer_log_error)
+    for operation, endpoint in endpoints:
+        app.add_route(operation.path, endpoint, [operation.method.upper()], include_in_schema=False)
+    app.add_route("/static/{name}", pages.static_file, ["GET"], include_in_schema=False)
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
+    return app
+
+
+def _endpoints(dependencies: ApiDependencies, metrics: Metrics) -> list[tuple[Operation, Endpoint]]:
+    authentication = Authentication(partial(verify_key, dependencies.database), dependencies.limits.key_cache)
+    history = HistoryPages(dependencies, authentication)
+    health = HealthPages(dependencies, metrics)
+    return [
+        (documented.APPEND_EVENTS, Ingest(dependencies, authentication, metrics).append_events),
+        (documented.LIST_NOTIFICATIONS, history.list_notifications),
+        (documented.SHOW_NOTIFICATION, history.show_notification),
+        (documented.LIVE, health.live),
+        (documented.READY, health.ready),
+        (documented.METRICS, health.metrics),
+        (documented.CONSOLE, pages.console),
+        (documented.DOCS, pages.docs),
+        (documented.DOCUMENT, _document_endpoint()),
+        (documented.PROBLEM, pages.problem_page),
+    ]
+
+
+def _document_endpoint() -> Endpoint:
+    document = msgspec.Raw(msgspec.json.encode(openapi_document(OPERATIONS)))
+
+    async def answer(_: Request) -> Response:
+        return json_response(document)
+
+    return answer
+
+
+def _standing(dependencies: ApiDependencies) -> Standing:
+    with dependencies.database.connection() as connection:
+        return standing(connection, dependencies.clock())

@@ -1,0 +1,37 @@
+"""What the composition root hands to the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from event_log.database import Database
+from event_log.intake import Intake
+from event_log.log import Log
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Seconds, each an upper bound."""
+
+    body: float = 20.0
+    """From the head of a request to the end of its body."""
+    commit: float = 30.0
+    """From a batch's submission to its commit."""
+    min_position: float = 2.0
+    """Waiting for the history to come as far as the caller asks."""
+    key_cache: float = 1.0
+    """How long a key that was just found valid is believed: a revoked one works no longer than this."""
+
+
+@dataclass(frozen=True)
+class ApiDependencies:
+    database: Database
+    log: Log
+    intake: Intake
+    clock: Callable[[], datetime]
+    cursor_key: bytes = field(repr=False)
+    """Signs page cursors; all processes of a deployment share it."""
+    limits: Limits = field(default_factory=Limits)
