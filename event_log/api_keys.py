@@ -72,7 +72,7 @@ def create_key(  # a key's fields
 def verify_key(database: Database, presented: str) -> ApiKey | None:
     """The key behind the text; None when it is malformed, unknown or revoked."""
     parts = presented.split("_")
-    if len(parts) != _PARTS or parts[0] != _PREFIX or not presented.isascii():
+    if len(parts) != _PARTS or parts[0] != _PREFIX or not _is_plain("".join(parts)):
         return None
     with database.connection() as connection:
         row = connection.execute(_queries.select, {"key_id": parts[1]}, prepare=True).fetchone()
@@ -98,6 +98,11 @@ def _key(row: Sequence[object]) -> ApiKey:
         dict(zip(("id", "instance", "scopes", "name", "created_at", "revoked_at"), row[:6], strict=True)),
         ApiKey,
     )
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it holds nothing that no key of ours ever held, NUL and surrogates among it."""
+    return text.isascii() and text.isalnum()
 
 
 def _text(random: bytes) -> str:

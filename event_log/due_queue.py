@@ -112,16 +112,24 @@ def pull_forward(
         cursor.execute(statement, columns, prepare=True)
 
 
-def claim(
-    cursor: Cursor[Any], now: datetime, *, limit: int, lease: timedelta, channels: Sequence[str]
+def claim(  # what is due, for whom, how long
+    cursor: Cursor[Any],
+    now: datetime,
+    *,
+    limit: int,
+    lease: timedelta,
+    channels: Sequence[str],
+    after: str = "",
 ) -> list[Claim]:
     """Lease up to ``limit`` due notifications, round the instances, codes before invitations.
 
-    One short statement that takes no append lock. A row that lost two claims is taken alone.
+    The round begins behind the instance ``after``: when one claim does not reach everybody, the next
+    should go on from there. One short statement that takes no append lock. A row that lost two claims
+    is taken alone.
     """
     cursor.execute(
         _queries.claim,
-        {"now": now, "limit": limit, "lease": lease, "channels": list(channels)},
+        {"now": now, "limit": limit, "lease": lease, "channels": list(channels), "after": after},
         prepare=True,
     )
     return [Claim(*row) for row in cursor.fetchall()]

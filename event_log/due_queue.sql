@@ -41,7 +41,7 @@ WITH RECURSIVE instances (instance_id) AS (
      WHERE i.instance_id IS NOT NULL
 ),
 due AS (
-    SELECT candidate.*
+    SELECT candidate.*, i.instance_id <= %(after)s AS had_its_turn, i.instance_id
       FROM instances i
      CROSS JOIN (VALUES (0), (1), (2)) AS p (priority)
      CROSS JOIN LATERAL (
@@ -59,7 +59,7 @@ due AS (
                     FOR UPDATE SKIP LOCKED) AS d
      ) AS candidate
      WHERE i.instance_id IS NOT NULL
-     ORDER BY candidate.priority, candidate.turn
+     ORDER BY candidate.priority, candidate.turn, had_its_turn, i.instance_id
      LIMIT %(limit)s
 ),
 -- What has lost two claims may be what kills its worker: when its turn comes it is taken alone.

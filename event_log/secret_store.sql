@@ -26,5 +26,4 @@ DELETE FROM secrets
       WHERE expires_at <= %(now)s
       ORDER BY expires_at
       LIMIT %(limit)s
-      FOR UPDATE SKIP LOCKED
  )

@@ -86,8 +86,12 @@ class Follower:
             while not tracking.try_to_lead(cursor, self._name):
                 if stopped.wait(self._poll):
                     return
-            self._leads()
-            self._follow(cursor, stopped)
+            try:
+                self._leads()
+                self._follow(cursor, stopped)
+            finally:
+                # The lock lives with its connection: back in the pool it would keep everyone out, us too.
+                connection.close()
 
     def _follow(self, leadership: psycopg.Cursor[Any], stopped: threading.Event) -> None:
         while not stopped.is_set():

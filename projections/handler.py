@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
 from psycopg import Cursor
 
 from event_log import due_queue, secret_store
-from event_log.due_queue import DueRow, Overtaken
+from event_log.due_queue import DueRow
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
 from event_log.keyring import Owner
 from event_log.log import Append, Log, read_after
+from event_log.topics import OURS
 from notification_domain import identity
 from notification_domain.notification import Open, decide, fold
 from notification_domain.notification_events import NotificationDeclined, Source
@@ -28,14 +30,14 @@ from notification_domain.policies import Decision, Deployment, Occasion, react
 from notification_domain.recipients import Session, User, initial
 from notification_domain.source_events import (
     CodeAdded,
-    CodeUsed,
     Fact,
     SessionUserChecked,
     canonical_type,
     interpret,
 )
-from notification_domain.triggers import TRIGGERS, Trigger, trigger_of
+from notification_domain.triggers import Trigger, trigger_of
 from projections import quarantine, tracking
+from projections.overtaking import overtakes
 from projections.quarantine import Poison
 from projections.recipients import (
     Knowledge,
@@ -53,6 +55,7 @@ NAME = "handler"
 BATCH = 500
 
 Clock: TypeAlias = Callable[[], datetime]
+T = TypeVar("T")
 
 
 class _Read(msgspec.Struct, frozen=True):
@@ -70,6 +73,8 @@ class _Outcome(msgspec.Struct):
     decisions: list[tuple[_Read, Decision]] = []
     learned: Knowledge = {}
     poisons: list[Poison] = []
+    frozen: dict[UUID, int] = {}
+    """Streams that wait for a person, and the position up to which they were still understood."""
 
 
 def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int = BATCH) -> int:
@@ -90,35 +95,42 @@ def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int =
 def _consider(
     log: Log, cursor: Cursor[Any], events: Sequence[RecordedEvent], now: datetime, deployment: Deployment
 ) -> _Outcome:
-    outcome = _Outcome([], {}, [])
-    reads = _understand(cursor, events, outcome)
+    frozen = quarantine.frozen(cursor, NAME, (event.stream for event in events))
+    outcome = _Outcome([], {}, [], dict.fromkeys(frozen, 0))
+    reads = _understand(events, outcome)
     knowledge = _look_up(log, cursor, reads)
-    for index, read in enumerate(reads):
-        if read.fact is None:
-            continue
+
+    def take_in(index: int, read: _Read) -> None:
         _learn(outcome, knowledge, read)
         trigger = trigger_of(read.source.type)
         if trigger is not None:
             occasion = _occasion(trigger, read, reads[index + 1 :], knowledge, now, events[-1].position)
             outcome.decisions.append((read, react(occasion, deployment)))
+
+    for index, read in enumerate(reads):
+        if read.fact is not None:
+            _guarded(outcome, read.event, partial(take_in, index, read))
     return outcome
 
 
-def _understand(cursor: Cursor[Any], events: Sequence[RecordedEvent], outcome: _Outcome) -> list[_Read]:
-    ours = [event for event in events if not event.topic.startswith("notification.")]
-    frozen = quarantine.frozen(cursor, NAME, (event.stream for event in ours)) if ours else set()
-    reads = []
-    for event in ours:
-        if event.stream in frozen:
-            outcome.poisons.append(Poison(event, "an earlier event of its stream is quarantined"))
-            continue
-        try:
-            reads.append(_read(event))
-        except Exception as error:  # noqa: BLE001  # whatever one event does must not stop the others
-            _logger.error("event %s is quarantined: %s", event.position, error)  # noqa: TRY400  # says all
-            outcome.poisons.append(Poison(event, f"{type(error).__name__}: {error}"))
-            frozen.add(event.stream)
-    return reads
+def _understand(events: Sequence[RecordedEvent], outcome: _Outcome) -> list[_Read]:
+    callers = [event for event in events if not event.topic.startswith(OURS)]
+    reads = [_guarded(outcome, event, partial(_read, event)) for event in callers]
+    return [read for read in reads if read is not None]
+
+
+def _guarded(outcome: _Outcome, event: RecordedEvent, work: Callable[[], T]) -> T | None:
+    """What ``work`` gives, or None after setting the event aside: it must not stop the others."""
+    if outcome.frozen.get(event.stream, event.position) < event.position:
+        outcome.poisons.append(Poison(event, "an earlier event of its stream is quarantined"))
+        return None
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001  # whatever it is
+        _logger.error("event %s is quarantined: %s", event.position, error)  # noqa: TRY400  # says all
+        outcome.poisons.append(Poison(event, f"{type(error).__name__}: {error}"))
+        outcome.frozen[event.stream] = event.position
+        return None
 
 
 def _read(event: RecordedEvent) -> _Read:
@@ -226,7 +238,7 @@ def _store(append: Append, outcome: _Outcome, events: Sequence[RecordedEvent], n
     fresh = [envelope for envelope in envelopes if not decided[envelope.stream]]
     append.write(fresh, wake="due")
     due_queue.put(append.cursor, _due_rows(fresh))
-    due_queue.pull_forward(append.cursor, _overtaken(events))
+    due_queue.pull_forward(append.cursor, [row for event in events for row in overtakes(event)])
     save_known(append.log, append.cursor, outcome.learned)
     quarantine.set_aside(append.cursor, NAME, outcome.poisons, now)
     secret_store.forget(append.cursor, _declined_causes(outcome))
@@ -262,41 +274,4 @@ def _declined_causes(outcome: _Outcome) -> list[tuple[UUID, int]]:
         (read.event.stream, read.event.version)
         for read, decision in outcome.decisions
         if isinstance(decision, NotificationDeclined)
-    ]
-
-
-_OVERTAKES: dict[str, tuple[Trigger, ...]] = {
-    event_type: tuple(t for t in TRIGGERS if event_type in t.superseded_by | t.used_by)
-    for event_type in {name for t in TRIGGERS for name in t.superseded_by | t.used_by}
-}
-
-_MAKES_REACHABLE = frozenset({"user.human.added", "user.human.selfregistered", "session.user.checked"})
-"""What waited for its recipient to become known can go on."""
-
-
-def _overtaken(events: Sequence[RecordedEvent]) -> list[Overtaken]:
-    return [row for event in events for row in overtakes(event)]
-
-
-def overtakes(event: RecordedEvent) -> list[Overtaken]:
-    """Which older notifications a source event makes pointless, or possible."""
-    source = event.fact
-    if not isinstance(source, SourceEvent):
-        return []
-    canonical = canonical_type(source.type)
-    if canonical in _MAKES_REACHABLE:
-        return [Overtaken(event.stream, event.version, "", event.recorded_at)]
-    triggers = _OVERTAKES.get(canonical, ())
-    if not triggers:
-        return []
-    fact = interpret(source.type, source.data)
-    code_id = fact.code_id if isinstance(fact, CodeUsed | CodeAdded) else ""
-    return [
-        Overtaken(
-            event.stream,
-            event.version,
-            f"{trigger.rule} {code_id if trigger.per_code_id else ''}".strip(),
-            event.recorded_at,
-        )
-        for trigger in triggers
     ]

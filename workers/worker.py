@@ -52,6 +52,8 @@ class Route(msgspec.Struct, frozen=True):
 
     channel: Channel
     sender: Sender
+    at_once: int = 10
+    """How many messages its channel carries at the same time."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,8 @@ class Worker:
         self._clock = clock
         self._chance = chance
         self._recorder = Recorder(log, chance=chance)
+        # Waiting for a turn is no part of an attempt: the dispatch time-out begins with the turn.
+        self._turns = {name: asyncio.Semaphore(route.at_once) for name, route in routes.items()}
         self._woken = asyncio.Event()
         self._under_way: dict[UUID, Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -220,13 +224,14 @@ class Worker:
 
     async def send(self, subject: Subject, prepared: Prepared, delivery: _Delivery) -> Outcome | None:
         """One attempt on the channel; the dispatch time-out ends at the point of no return."""
-        channel = self._routes[subject.held.request.channel].channel
-        try:
-            async with asyncio.timeout(self._settings.dispatch_timeout.total_seconds()) as limit:
-                delivery.limit = limit
-                return await channel.deliver(prepared.message, delivery.begin)
-        except TimeoutError:
-            return Deferred("dispatch", "the dispatch time-out passed before transmission began")
+        name = subject.held.request.channel
+        async with self._turns[name]:
+            try:
+                async with asyncio.timeout(self._settings.dispatch_timeout.total_seconds()) as limit:
+                    delivery.limit = limit
+                    return await self._routes[name].channel.deliver(prepared.message, delivery.begin)
+            except TimeoutError:
+                return Deferred("dispatch", "the dispatch time-out passed before transmission began")
 
     async def transmit(self, subject: Subject) -> Held | None:
         """Record that transmission begins; None when it must not."""

@@ -1,0 +1,37 @@
+"""What every long-running process shares: it ends gracefully on SIGINT and SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvloop
+
+
+def run_fast(process: Coroutine[Any, Any, None]) -> None:
+    """As asyncio.run, on the faster loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(process)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """The event is set at the first signal; a second one ends the process the hard way."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+
+    def ask(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask, number)
+    try:
+        yield asked
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,196 @@
+"""Deployment settings: read once from tidings.yaml and TIDINGS_*, validated, then frozen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, field_serializer, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tidings.durations import Duration
+from tidings.provider_settings import Line, Port, ReadableFile, SettingsGroup, SmtpSettings, TwilioSettings
+
+MASK = "**********"
+
+
+class WorkerSettings(SettingsGroup):
+    workers: int = Field(
+        default=1, ge=0, le=64, description="Worker processes that `tidings up` starts; 0 delivers nothing."
+    )
+    bulk_limit: int = Field(default=100, ge=1, le=1000, description="Notifications taken in one claim.")
+    requeue_every: Duration = Field(
+        default=timedelta(seconds=1),
+        gt=timedelta(),
+        description="Pause between looks at the queue; the poll.",
+    )
+    lease_period: Duration = Field(
+        default=timedelta(seconds=30), description="How long a claim lasts unless renewed."
+    )
+    dispatch_timeout: Duration = Field(
+        default=timedelta(seconds=20),
+        gt=timedelta(),
+        description="Limit for all that happens before transmission.",
+    )
+    max_attempts: int = Field(
+        default=20, ge=1, le=1000, description="Attempts before a notification is given up."
+    )
+    max_claims: int = Field(
+        default=20, ge=1, le=1000, description="Lost claims before a notification is parked."
+    )
+    min_retry_delay: Duration = Field(
+        default=timedelta(seconds=5), gt=timedelta(), description="Pause before the second attempt."
+    )
+    max_retry_delay: Duration = Field(
+        default=timedelta(minutes=30), description="Longest pause between attempts."
+    )
+    retry_delay_factor: float = Field(
+        default=2.0, ge=0, le=100, description="Growth of the pause; below 1 counts as 1."
+    )
+    max_ttl: Duration | None = Field(
+        default=None,
+        gt=timedelta(),
+        description="Age at which a notification is given up; unset: its code's expiry.",
+    )
+    concurrency: int = Field(
+        default=200, ge=1, le=10000, description="Deliveries at once in a worker process."
+    )
+
+    @model_validator(mode="after")
+    def limits_agree(self) -> Self:
+        if self.dispatch_timeout >= self.lease_period:
+            raise ValueError(
+                "dispatch_timeout must be shorter than lease_period, or a worker outlives its claim"
+            )
+        if self.min_retry_delay > self.max_retry_delay:
+            raise ValueError("min_retry_delay must not be longer than max_retry_delay")
+        return self
+
+
+class ExternalSettings(SettingsGroup):
+    """How people reach the instances' own domains; for links in messages."""
+
+    scheme: Literal["https", "http"] = Field(default="https", description="https or http.")
+    port: Port = Field(default=443, description="Port that links carry when it is not the scheme's own.")
+
+
+Switch = Annotated[Literal["auto", "true", "false"], BeforeValidator(lambda given: str(given).lower())]
+"""YAML reads true and false as truth values, the environment as text."""
+
+
+class SandboxSettings(SettingsGroup):
+    enabled: Switch = Field(
+        default="auto",
+        description="auto: stand in for each channel without a provider; true: always run; false: never.",
+    )
+    smtp_port: Port | None = Field(default=None, description="Port of its SMTP server; unset: a free one.")
+    http_port: Port | None = Field(default=None, description="Port of its HTTP server; unset: a free one.")
+    url: str = Field(
+        default="", description="Address of a sandbox that runs elsewhere, such as http://sandbox:8025."
+    )
+
+    @model_validator(mode="after")
+    def an_address_is_whole(self) -> Self:
+        if self.url and not urlsplit(self.url).hostname:
+            raise ValueError("url must be an address such as http://sandbox:8025")
+        if self.url and self.smtp_port is None:
+            raise ValueError(
+                "url names a sandbox elsewhere; smtp_port must say where its SMTP server listens"
+            )
+        return self
+
+
+def _whole_path(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+DirectoryPath = Annotated[Path, BeforeValidator(lambda given: _whole_path(Path(str(given))))]
+
+
+class Settings(BaseSettings):
+    """Every setting; ``database_url`` None means the embedded PostgreSQL in the data directory."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="TIDINGS_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL 15 or later, postgresql://…; unset: the embedded one."
+    )
+    database_role: str = Field(
+        default="tidings_app",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="Role all but migrations work as; may append to the log and never rewrite it.",
+    )
+    host: Line = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: Port = Field(default=8080, description="Port of the REST API.")
+    data_dir: DirectoryPath = Field(
+        default=Path("var"),
+        validate_default=True,
+        description="Directory for everything Tidings keeps on disk.",
+    )
+    postgres_bin: DirectoryPath | None = Field(
+        default=None,
+        description="Directory of PostgreSQL's programs for the embedded server; unset: the wheel's.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="32 bytes as URL-safe base64 or hexadecimal; unset: secret.key in the data directory.",
+    )
+    secret_key_file: ReadableFile | None = Field(default=None, description="File that holds the secret key.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="text or json; logs go to standard error."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least that is logged."
+    )
+    smtp: SmtpSettings | None = None
+    twilio: TwilioSettings | None = None
+    workers: WorkerSettings = WorkerSettings()
+    external: ExternalSettings = ExternalSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+
+    @field_validator("database_url")
+    @classmethod
+    def a_server_is_named(cls, given: SecretStr | None) -> SecretStr | None:
+        text = given.get_secret_value() if given else "postgresql://"
+        if not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
+            raise ValueError("must be an address such as postgresql://user:password@host:5432/database")
+        return given
+
+    @field_serializer("database_url")
+    def _without_password(self, given: SecretStr | None) -> str | None:
+        return shown_address(given.get_secret_value()) if given else None
+
+    @model_validator(mode="after")
+    def one_secret_key(self) -> Self:
+        if self.secret_key is not None and self.secret_key_file is not None:
+            raise ValueError("secret_key and secret_key_file are both set; keep one of them")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment alone; the file's values come in beside it (see settings_file)."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def shown_address(url: str) -> str:
+    """A database's address without its password."""
+    parts = urlsplit(url)
+    if parts.scheme and parts.hostname is not None:
+        user = (
+            f"{parts.username}:{MASK}@" if parts.password else f"{parts.username}@" if parts.username else ""
+        )
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{user}{parts.hostname}{port}{parts.path}"
+    return " ".join(word for word in url.split() if not word.startswith("password="))

@@ -1,0 +1,61 @@
+"""What settings are called: ``smtp.host`` in the file and in messages, TIDINGS_SMTP__HOST as a variable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tidings.settings import Settings
+
+PREFIX = "TIDINGS_"
+PROCESS_VARIABLES = frozenset(
+    {
+        "TIDINGS_CONFIG",
+        "TIDINGS_API_KEY",
+        "TIDINGS_URL",
+        "TIDINGS_PROCESS",
+        "TIDINGS_READY_FD",
+        "TIDINGS_LISTEN_FD",
+        "TIDINGS_SUPERVISOR_PID",
+    }
+)
+"""Read by single commands and by the processes of `tidings up`; none of them is a setting."""
+
+Name: TypeAlias = tuple[str, ...]
+
+
+def groups() -> dict[str, type[BaseModel]]:
+    found = ((name, group_of(field)) for name, field in Settings.model_fields.items())
+    return {name: group for name, group in found if group}
+
+
+def group_of(field: FieldInfo) -> type[BaseModel] | None:
+    candidates = (field.annotation, *get_args(field.annotation))
+    return next(
+        (found for found in candidates if isinstance(found, type) and issubclass(found, BaseModel)), None
+    )
+
+
+def members() -> Iterator[tuple[Name, FieldInfo]]:
+    """Every single setting, those of groups included."""
+    for name, field in Settings.model_fields.items():
+        group = group_of(field)
+        if group is None:
+            yield (name,), field
+        else:
+            yield from (((name, below), member) for below, member in group.model_fields.items())
+
+
+def member_names() -> list[Name]:
+    return [name for name, _ in members()]
+
+
+def dotted(name: Name) -> str:
+    return ".".join(name)
+
+
+def variable(name: Name) -> str:
+    return PREFIX + "__".join(name).upper()
