@@ -68,7 +68,7 @@ class Database:
     def _obstacle(self) -> str:
         """Why a connection cannot be made just now: the pool would only tell how long it tried."""
         try:
-            with psycopg.connect(**({"connect_timeout": _PROBE_SECONDS} | self.datastore.parameters)) as connection:
+            with psycopg.connect(**self.datastore.probing) as connection:
                 self.datastore.after_connect_func()(connection)
         except psycopg.errors.InvalidParameterValue as error:
             raise DatabaseUnusable(f"{str(error).strip()}: run `tidings migrate`.") from error
@@ -121,8 +121,9 @@ class _Datastore(es.PostgresDatastore):
         kwargs = self.pool.kwargs
         assert isinstance(kwargs, dict)
         kept: dict[str, Any] = {name: value for name, value in kwargs.items() if value != ""}
-        self.parameters = kept | given | {"application_name": application_name}
-        self.pool.kwargs = self.parameters
+        parameters = kept | given | {"application_name": application_name}
+        self.pool.kwargs = parameters
+        self.probing = {"connect_timeout": _PROBE_SECONDS} | parameters
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         limit_idleness = super().after_connect_func()

@@ -22,6 +22,7 @@ from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
 from event_log.keyring import Owner
 from event_log.log import Append, Log, read_after
+from event_log.notifications import key_subject
 from event_log.topics import OURS
 from notification_domain import identity
 from notification_domain.notification import Open, decide, fold
@@ -254,7 +255,7 @@ def _envelope(read: _Read, decision: Decision) -> Envelope:
         instance=instance,
         stream=identity.notification_id(instance, cause, decision.rule),
         version=1,
-        subject=f"user/{decision.user_id}" if decision.user_id else read.source.subject,
+        subject=key_subject(decision),
         fact=fact,
     )
 

@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from event_log import due_queue, secret_store
-from event_log.envelope import Envelope, RecordedEvent, SourceEvent
+from event_log import due_queue
+from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.log import Append, Log
-from event_log.mapper import FINGERPRINT_BYTES
+from event_log.notifications import Move, cause_of, store
 from notification_domain import identity
 from notification_domain.notification import (
     Command,
@@ -26,13 +26,12 @@ from notification_domain.notification import (
     State,
     decide,
     fold,
-    is_closed,
 )
-from notification_domain.notification_events import Event, NotificationRequested, NotificationSent, Reason
+from notification_domain.notification_events import Event, NotificationRequested, Reason
 from notification_domain.policies import obstacle, user_obstacle
 from notification_domain.recipients import User
 from notification_domain.source_events import Fact, InvalidData, UserStateChanged, canonical_type, interpret
-from notification_domain.triggers import LIFE_CYCLE, Trigger, trigger_named, types_that_matter
+from notification_domain.triggers import LIFE_CYCLE, trigger_named, types_that_matter
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -91,13 +90,6 @@ class Refused(msgspec.Struct, frozen=True):
 Answer: TypeAlias = Advanced | Refused
 
 
-class _Advance(msgspec.Struct):
-    """What one commit stores."""
-
-    envelopes: list[Envelope] = []
-    advanced: list[Advanced] = []
-
-
 def advance(log: Log, steps: Sequence[Step]) -> list[Answer]:
     """Decide and store the steps in one transaction, an answer each, in order.
 
@@ -107,19 +99,12 @@ def advance(log: Log, steps: Sequence[Step]) -> list[Answer]:
         held = due_queue.held(append.cursor, [(step.held.notification, step.held.token) for step in steps])
         versions = append.versions([step.held.notification for step in steps])
         obstacles = _obstacles(append, steps)
-        work = _Advance([], [])
-        answers = [_decide(step, held, versions, obstacles, work) for step in steps]
-        _store(append, work)
+        answers = [_decide(step, held, versions, obstacles) for step in steps]
+        store(append, [_move(answer) for answer in answers if isinstance(answer, Advanced)])
     return answers
 
 
-def _decide(
-    step: Step,
-    held: set[UUID],
-    versions: dict[UUID, int],
-    obstacles: dict[UUID, Reason],
-    work: _Advance,
-) -> Answer:
+def _decide(step: Step, held: set[UUID], versions: dict[UUID, int], obstacles: dict[UUID, Reason]) -> Answer:
     mine = step.held
     if mine.notification not in held:
         return Refused("the lease has run out")
@@ -129,92 +114,13 @@ def _decide(
     if isinstance(command, StartTransmission):
         command = replace(command, obstacle=obstacles.get(mine.notification))
     events = decide(mine.state, command)
-    for number, event in enumerate(events, mine.version + 1):
-        work.envelopes.append(_envelope(mine, number, event))
-    after = replace(mine, state=fold(events, mine.state), version=mine.version + len(events))
-    answer = Advanced(after, events)
-    work.advanced.append(answer)
-    return answer
+    return Advanced(replace(mine, state=fold(events, mine.state), version=mine.version + len(events)), events)
 
 
-def _envelope(mine: Held, version: int, event: Event) -> Envelope:
-    request = mine.request
-    return Envelope(
-        instance=mine.instance,
-        stream=mine.notification,
-        version=version,
-        subject=f"user/{request.user_id}" if request.user_id else request.source.subject,
-        fact=event,
-    )
-
-
-def _store(append: Append, work: _Advance) -> None:
-    append.write(work.envelopes, wake="progress")
-    append.write(_write_backs(append, work.advanced), wake="progress")
-    changed = [answer.held for answer in work.advanced if answer.events]
-    rows = {
-        held.notification: due_queue.due_row(held.notification, held.instance, held.state) for held in changed
-    }
-    due_queue.put(
-        append.cursor,
-        [row for answer in work.advanced if _postpones(answer) and (row := rows[answer.held.notification])],
-    )
-    closed = [held for held in changed if is_closed(held.state)]
-    due_queue.remove(append.cursor, [held.notification for held in closed])
-    secret_store.forget(append.cursor, [_cause(held) for held in closed])
-
-
-def _postpones(answer: Advanced) -> bool:
-    """Whether the row's time changes: an attempt going on keeps its row and its lease."""
-    state = type(answer.held.state).__name__
-    return bool(answer.events) and state in {"Waiting", "Parked"}
-
-
-def _cause(held: Held) -> tuple[UUID, int]:
-    source = held.request.source
-    return identity.stream_id(held.instance, source.subject), source.version
-
-
-# --- write-back -----------------------------------------------------------------------------------
-
-
-def _write_backs(append: Append, advanced: Sequence[Advanced]) -> list[Envelope]:
-    """A sent event on the source stream for each notification that was sent, at the stream's next version."""
-    sent = [a.held for a in advanced for event in a.events if isinstance(event, NotificationSent)]
-    if not sent:
-        return []
-    versions = append.versions([_cause(held)[0] for held in sent])
-    envelopes = []
-    for held in sent:
-        stream, _ = _cause(held)
-        versions[stream] += 1
-        trigger = trigger_named(held.request.rule)
-        if trigger is not None:
-            envelopes.append(_write_back(held, trigger, stream, versions[stream]))
-    return envelopes
-
-
-def _write_back(held: Held, trigger: Trigger, stream: UUID, version: int) -> Envelope:
-    request = held.request
-    cause = {"version": request.source.version, "notification_id": str(held.notification)}
-    code_id = (
-        {"id": request.arguments["CodeID"]} if trigger.per_code_id and "CodeID" in request.arguments else {}
-    )
-    fact = SourceEvent(
-        source="tidings",
-        id=identity.write_back_id(held.notification, held.progress.cycle),
-        type=trigger.sent_type,
-        subject=request.source.subject,
-        data={"cause": cause, "organisation_id": request.organisation_id} | code_id,
-    )
-    return Envelope(
-        instance=held.instance,
-        stream=stream,
-        version=version,
-        subject=request.source.subject,
-        fact=fact,
-        fingerprint=bytes(FINGERPRINT_BYTES),
-    )
+def _move(answer: Advanced) -> Move:
+    held = answer.held
+    before = held.version - len(answer.events)
+    return Move(held.notification, held.instance, answer.events, before, held.state)
 
 
 # --- the point of no return -----------------------------------------------------------------------
@@ -235,7 +141,7 @@ def what_matters(subjects: Sequence[Subject]) -> tuple[list[tuple[UUID, int]], l
     since: list[tuple[UUID, int]] = []
     topics: set[str] = set()
     for subject in subjects:
-        since.append(_cause(subject.held))
+        since.append(cause_of(subject.held.instance, subject.held.request))
         topics |= LIFE_CYCLE
         trigger = trigger_named(subject.held.request.rule)
         topics |= _with_old_names(types_that_matter(trigger)) if trigger else set()
@@ -251,7 +157,7 @@ def stands_against(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> 
     trigger = trigger_named(request.rule)
     if trigger is None:
         return None
-    stream, version = _cause(subject.held)
+    stream, version = cause_of(subject.held.instance, subject.held.request)
     events = tuple(_understood(event) for event in later.get(stream, ()) if event.version > version)
     reason = obstacle(trigger, version, request.arguments.get("CodeID", ""), events)
     return reason or user_obstacle(trigger, _user_state(subject, later))

@@ -1,0 +1,126 @@
+"""Storing what a notification decided, with all that follows from it, in one transaction.
+
+Its events, its due row, the write-back on the source stream, and the code nobody needs any more: whoever
+moves a notification, a worker or an operator, does it through ``store``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from event_log import due_queue, secret_store
+from event_log.envelope import Envelope, SourceEvent
+from event_log.log import Append
+from event_log.mapper import FINGERPRINT_BYTES
+from notification_domain import identity
+from notification_domain.notification import Parked, Progress, State, Waiting, is_closed
+from notification_domain.notification_events import (
+    Event,
+    NotificationDeclined,
+    NotificationRequested,
+    NotificationSent,
+)
+from notification_domain.triggers import Trigger, trigger_named
+
+
+class Move(msgspec.Struct, frozen=True):
+    """Events a requested notification decided on, and where they have brought it."""
+
+    notification: UUID
+    instance: str
+    events: tuple[Event, ...]
+    before: int
+    """The stream's version in front of the events."""
+    state: State
+    """After the events."""
+
+    @property
+    def progress(self) -> Progress:
+        progress = getattr(self.state, "progress", None)
+        assert isinstance(progress, Progress), "only what was requested moves"
+        return progress
+
+    @property
+    def request(self) -> NotificationRequested:
+        return self.progress.request
+
+
+def store(append: Append, moves: Sequence[Move]) -> None:
+    """The caller has checked, under the append lock, that each stream still is at its version."""
+    moves = [move for move in moves if move.events]
+    append.write([envelope for move in moves for envelope in _envelopes(move)], wake="progress")
+    append.write(_write_backs(append, moves), wake="progress")
+    rows = [due_queue.due_row(move.notification, move.instance, move.state) for move in moves if _waits(move)]
+    due_queue.put(append.cursor, [row for row in rows if row])
+    closed = [move for move in moves if is_closed(move.state)]
+    due_queue.remove(append.cursor, [move.notification for move in closed])
+    secret_store.forget(append.cursor, [cause_of(move.instance, move.request) for move in closed])
+
+
+def cause_of(instance: str, request: NotificationRequested) -> tuple[UUID, int]:
+    """Stream and version of the event a notification derives from."""
+    return identity.stream_id(instance, request.source.subject), request.source.version
+
+
+def key_subject(decision: NotificationRequested | NotificationDeclined) -> str:
+    """Whose key seals a notification's events: its user's, where one is known."""
+    return f"user/{decision.user_id}" if decision.user_id else decision.source.subject
+
+
+def _waits(move: Move) -> bool:
+    """Whether the row's time is set anew: an attempt going on keeps its row and its lease."""
+    return isinstance(move.state, Waiting | Parked)
+
+
+def _envelopes(move: Move) -> list[Envelope]:
+    return [
+        Envelope(
+            instance=move.instance,
+            stream=move.notification,
+            version=version,
+            subject=key_subject(move.request),
+            fact=event,
+        )
+        for version, event in enumerate(move.events, move.before + 1)
+    ]
+
+
+def _write_backs(append: Append, moves: Sequence[Move]) -> list[Envelope]:
+    """A sent event on the source stream for each notification that was sent, at the stream's next version."""
+    sent = [move for move in moves for event in move.events if isinstance(event, NotificationSent)]
+    if not sent:
+        return []
+    versions = append.versions([cause_of(move.instance, move.request)[0] for move in sent])
+    envelopes = []
+    for move in sent:
+        stream, _ = cause_of(move.instance, move.request)
+        versions[stream] += 1
+        trigger = trigger_named(move.request.rule)
+        if trigger is not None:
+            envelopes.append(_write_back(move, trigger, stream, versions[stream]))
+    return envelopes
+
+
+def _write_back(move: Move, trigger: Trigger, stream: UUID, version: int) -> Envelope:
+    request = move.request
+    cause = {"version": request.source.version, "notification_id": str(move.notification)}
+    named = trigger.per_code_id and "CodeID" in request.arguments
+    code_id = {"id": request.arguments["CodeID"]} if named else {}
+    fact = SourceEvent(
+        source="tidings",
+        id=identity.write_back_id(move.notification, move.progress.cycle),
+        type=trigger.sent_type,
+        subject=request.source.subject,
+        data={"cause": cause, "organisation_id": request.organisation_id} | code_id,
+    )
+    return Envelope(
+        instance=move.instance,
+        stream=stream,
+        version=version,
+        subject=request.source.subject,
+        fact=fact,
+        fingerprint=bytes(FINGERPRINT_BYTES),
+    )
