@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
+
+import psycopg
 
 from event_log import due_queue
 from event_log.intake import CallerEvent, append
@@ -17,16 +20,19 @@ from notification_domain.policies import Deployment
 from projections.following import trailing_round
 from projections.handler import handle_batch
 from projections.history import History
+from projections.recipients import opened
 from workers.loading import load
 from workers.recording import Advanced, Step, Subject, advance
 
+TABLES = {"due": "due_notifications", "recipients": "recipients", "history": "notifications"}
 LEASE = timedelta(minutes=5)
 POLICY = RetryPolicy()
 
 Clock = Callable[[], datetime]
+Owner = psycopg.Connection[Any]
 
 
-def caller_event(kind: str, subject: str, name: str, **data: object) -> CallerEvent:
+def caller_event(kind: str, subject: str, name: str, /, **data: object) -> CallerEvent:
     return CallerEvent(source="auth", id=f"{subject} {name}", type=kind, subject=subject, data=data)
 
 
@@ -52,8 +58,7 @@ def person(number: int) -> list[CallerEvent]:
 
 def tell(log: Log, clock: Clock, numbers: Sequence[int], instance: str = "acme") -> None:
     """Append people's events and let the handler and the history follow."""
-    for number in numbers:
-        assert isinstance(append(log, instance, person(number)), tuple)
+    assert isinstance(append(log, instance, [event for n in numbers for event in person(n)]), tuple)
     follow(log, clock)
 
 
@@ -120,3 +125,17 @@ def varied_past(log: Log, clock: Clock) -> dict[str, UUID]:
         "leased": leased,
     }
     return {name: subject.held.notification for name, subject in named.items()}
+
+
+def rows(log: Log, owner: Owner, name: str) -> list[Any]:
+    """The whole table in order; what is sealed is opened."""
+    if name != "recipients":
+        return owner.execute(f"SELECT * FROM {TABLES[name]} ORDER BY 1").fetchall()
+    stored = owner.execute("SELECT * FROM recipients ORDER BY instance_id, subject").fetchall()
+    return opened(log, owner.cursor(), stored)
+
+
+def left_overs(owner: Owner) -> int:
+    row = owner.execute("SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_rebuild%'").fetchone()
+    assert row is not None
+    return int(row[0])

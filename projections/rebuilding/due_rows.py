@@ -1,0 +1,91 @@
+"""The due queue, folded anew: one row an open notification; its leases come from the table in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from event_log import due_queue
+from event_log.due_queue import due_row
+from event_log.envelope import RecordedEvent, SourceEvent
+from event_log.errors import Undecodable
+from event_log.log import Log, read_streams
+from event_log.topics import OURS
+from notification_domain.notification import Initial, State, evolve
+from projections.rebuilding.new_version import AppendLock, Writer, about, queries
+from projections.rebuilding.tables import beside
+from projections.rebuilding.unread_streams import UnreadStreams
+
+REMEMBERED = 50_000
+"""Open notifications whose state is kept in memory; those untouched for longest are read again."""
+
+
+class DueRows:
+    table = "due_notifications"
+    ours = True
+
+    def __init__(self, log: Log, remembered: int = REMEMBERED) -> None:
+        self.writer: Writer = AppendLock(log)
+        self._log = log
+        self._remembered = remembered
+        self._open: dict[UUID, State] = {}
+        self._unread = UnreadStreams(self.table, "notification_id")
+
+    def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
+        cursor = connection.cursor()
+        told = [event for event in events if event.topic.startswith(OURS)]
+        begun = {event.stream for event in told if event.version == 1}
+        self._unread.note(cursor, told)
+        self._recall([event for event in told if event.stream not in begun])
+        for event in told:
+            self._evolve(event)
+        self._write(cursor, {event.stream: event.instance for event in told}, begun)
+
+    def settle(self, cursor: Cursor[Any]) -> None:
+        self._unread.keep_rows(cursor)
+        cursor.execute(about(queries.carry_leases, table=self.table, new=beside(self.table)))
+
+    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
+        return due_hash(connection, table)
+
+    def _recall(self, events: Sequence[RecordedEvent]) -> None:
+        """Fold again what began earlier and is not remembered: long idle, or closed and resent."""
+        missing: dict[UUID, int] = {}
+        for event in events:
+            if event.stream not in self._open:
+                missing.setdefault(event.stream, event.version)
+        if missing:
+            for stream, history in read_streams(self._log, list(missing)).items():
+                for event in history[: missing[stream] - 1]:
+                    self._evolve(event)
+
+    def _evolve(self, event: RecordedEvent) -> None:
+        # Taken out and put back: the order of the dict is that of their last events.
+        state = self._open.pop(event.stream, Initial())
+        if not isinstance(event.fact, Undecodable | SourceEvent):
+            state = evolve(state, event.fact)
+        self._open[event.stream] = state
+
+    def _write(self, cursor: Cursor[Any], touched: dict[UUID, str], begun: set[UUID]) -> None:
+        rows = [row for stream, of in touched.items() if (row := due_row(stream, of, self._open[stream]))]
+        closed = touched.keys() - {row.notification for row in rows}
+        due_queue.put(cursor, rows, beside(self.table))
+        due_queue.remove(cursor, list(closed - begun), beside(self.table))
+        self._forget(closed)
+
+    def _forget(self, closed: set[UUID]) -> None:
+        for stream in closed:
+            del self._open[stream]
+        for stream in list(self._open)[: max(len(self._open) - self._remembered, 0)]:
+            del self._open[stream]
+
+
+def due_hash(connection: Connection[TupleRow], table: str) -> str:
+    """Over the projection's own columns: when a row is due at the earliest, but not who leases it."""
+    row = connection.execute(about(queries.due_hash, table=table)).fetchone()
+    assert row is not None
+    return str(row[0])

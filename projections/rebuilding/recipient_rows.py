@@ -1,0 +1,133 @@
+"""Recipients, learned anew from what callers appended, as far as the handler has read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from event_log.envelope import RecordedEvent, SourceEvent
+from event_log.errors import Undecodable
+from event_log.keyring import Owner
+from event_log.log import Log
+from event_log.mapper import key_id_of
+from event_log.topics import OURS
+from notification_domain.recipients import initial
+from notification_domain.source_events import InvalidData, interpret
+from projections import handler
+from projections.rebuilding.errors import Unfaithful
+from projections.rebuilding.new_version import Tracked, Writer, about, queries
+from projections.rebuilding.tables import beside
+from projections.recipients import Knowledge, Known, Row, learn, load_known, opened, save_known
+
+PAGE = 5000
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class RecipientRows:
+    table = "recipients"
+    ours = False
+
+    def __init__(self, log: Log) -> None:
+        self.writer: Writer = Tracked(handler.NAME)
+        self._log = log
+        self._new = beside(self.table)
+
+    def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
+        cursor = connection.cursor()
+        sources = self._readable(cursor, [event for event in events if not event.topic.startswith(OURS)])
+        owners = {_owner(event, source) for event, source in sources}
+        known = load_known(self._log, cursor, owners, self._new)
+        learned: Knowledge = {}
+        for event, source in sources:
+            _learn(known, learned, event, source)
+        save_known(self._log, cursor, learned, self._new)
+
+    def settle(self, cursor: Cursor[Any]) -> None:
+        """All of it comes from the log."""
+
+    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
+        return recipients_hash(self._log, connection, table)
+
+    def _readable(
+        self, cursor: Cursor[Any], events: Sequence[RecordedEvent]
+    ) -> list[tuple[RecordedEvent, SourceEvent]]:
+        """What the handler took in: not the quarantined ones, and those of the erased no more."""
+        aside = _quarantined(cursor, events)
+        taken = [event for event in events if event.position not in aside]
+        self._refuse_damaged(cursor, [event for event in taken if isinstance(event.fact, Undecodable)])
+        return [(event, event.fact) for event in taken if isinstance(event.fact, SourceEvent)]
+
+    def _refuse_damaged(self, cursor: Cursor[Any], unread: Sequence[RecordedEvent]) -> None:
+        """Raises Unfaithful for an event that is unreadable although its key is still there."""
+        if not unread:
+            return
+        cursor.execute(queries.states, {"positions": [event.position for event in unread]})
+        key_ids = {position: key_id_of(bytes(state)) for position, state in cursor.fetchall()}
+        seals = self._log.keyring.for_reading(cursor, {key_id for key_id in key_ids.values() if key_id})
+        for event in unread:
+            key_id = key_ids[event.position]
+            if key_id is None or key_id in seals:
+                raise _unfaithful(event, str(event.fact))
+
+
+def _quarantined(cursor: Cursor[Any], events: Sequence[RecordedEvent]) -> set[int]:
+    if not events:
+        return set()
+    cursor.execute(
+        queries.quarantined,
+        {"projection": handler.NAME, "first": events[0].position, "last": events[-1].position},
+    )
+    return {position for (position,) in cursor.fetchall()}
+
+
+def _owner(event: RecordedEvent, source: SourceEvent) -> Owner:
+    return event.instance, source.subject
+
+
+def _learn(known: Knowledge, learned: Knowledge, event: RecordedEvent, source: SourceEvent) -> None:
+    owner = _owner(event, source)
+    blank = initial(source.subject)
+    try:
+        fact = interpret(source.type, source.data)
+    except InvalidData as error:
+        raise _unfaithful(event, str(error)) from error
+    if blank is None or fact is None:
+        return
+    before = known.get(owner, Known(0, blank))
+    after = learn(before, event.version, fact)
+    if after is not before:
+        known[owner] = learned[owner] = after
+
+
+def _unfaithful(event: RecordedEvent, why: str) -> Unfaithful:
+    return Unfaithful(
+        f"the handler once read the event at position {event.position}, and it can be read no more "
+        f"({why}): the recipients stay as they are."
+    )
+
+
+def recipients_hash(log: Log, connection: Connection[TupleRow], table: str) -> str:
+    """Over what is known, whatever seals it; what is known of the erased is nothing."""
+    digest = hashlib.sha256()
+    cursor = connection.cursor()
+    for page in _pages(cursor, table):
+        for (instance, subject), known in opened(log, cursor, page):
+            digest.update(_encode((instance, subject, None if isinstance(known, Undecodable) else known)))
+    return digest.hexdigest()
+
+
+def _pages(cursor: Cursor[Any], table: str) -> Iterator[list[Row]]:
+    statement = about(queries.page_of_recipients, table=table)
+    instance = subject = ""
+    while True:
+        cursor.execute(statement, {"instance": instance, "subject": subject, "limit": PAGE})
+        page = cursor.fetchall()
+        if not page:
+            return
+        yield page
+        instance, subject = page[-1][:2]
