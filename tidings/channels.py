@@ -14,6 +14,7 @@ from workers.channels.twilio_sms import TwilioChannel
 from workers.rendering.mail import Sender
 
 SANDBOX = "sandbox"
+SANDBOX_CONNECTIONS = 40
 _SANDBOX_SENDER = Sender("tidings@sandbox.example", "Tidings")
 _SANDBOX_NUMBER = "+15005550006"
 
@@ -52,7 +53,7 @@ def _email(settings: Settings, place: SandboxPlace | None) -> Channel | None:
 
 
 def _sandbox_email(place: SandboxPlace) -> Channel:
-    account = smtp_settings.SmtpSettings(place.smtp_host, place.smtp_port, tls="none", connections=10)
+    account = smtp_settings.SmtpSettings(place.smtp_host, place.smtp_port, tls="none", connections=SANDBOX_CONNECTIONS)
     return SmtpChannel(account, provider=SANDBOX)
 
 

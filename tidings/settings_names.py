@@ -20,6 +20,7 @@ PROCESS_VARIABLES = frozenset(
         "TIDINGS_READY_FD",
         "TIDINGS_LISTEN_FD",
         "TIDINGS_SUPERVISOR_PID",
+        "TIDINGS_FAILPOINTS",
     }
 )
 """Read by single commands and by the processes of `tidings up`; none of them is a setting."""

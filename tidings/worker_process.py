@@ -12,7 +12,7 @@ from notification_domain.backoff import RetryPolicy
 from tidings.channels import channels, sender
 from tidings.composition import clock, process_log
 from tidings.errors import SettingsInvalid
-from tidings.running import stop_on_signals
+from tidings.running import run_fast, stop_on_signals
 from tidings.sandbox_use import channels_without_provider, sandbox_is_wanted, sandbox_place
 from tidings.settings import Settings
 from tidings.supervised import say_ready
@@ -27,8 +27,7 @@ def run_worker_process(settings: Settings) -> None:
     _check_routes(settings)
     prepare()
     with process_log(settings, "worker", CONNECTIONS) as log:
-        # The e-mail channel knows what has left this machine by how this loop's transports write.
-        asyncio.run(_deliver(settings, log))
+        run_fast(_deliver(settings, log))
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:

@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from event_log import failpoints
 from tidings.cli import output
-from tidings.errors import BadInput
+from tidings.errors import BadInput, SettingsInvalid
 from tidings.logs import configure_logging
 from tidings.settings import Settings
 from tidings.settings_file import foreign_variables, load_settings
@@ -35,9 +36,22 @@ def settings_for(process: str, *, json_logs: bool = False) -> Settings:
     settings = load_settings()
     form = "json" if json_logs else settings.log_format
     configure_logging(process, level=settings.log_level, form=form)
+    _arm_failpoints()
     for name in foreign_variables(os.environ):
         output.warning(f"{name} is no setting of Tidings and is ignored")
     return settings
+
+
+def _arm_failpoints() -> None:
+    """Only tests set this variable: the process is to kill, stop or fail itself somewhere."""
+    wishes = os.environ.get("TIDINGS_FAILPOINTS", "")
+    if not wishes:
+        return
+    try:
+        failpoints.arm(wishes)
+    except ValueError as error:
+        raise SettingsInvalid([f"TIDINGS_FAILPOINTS: {error}"]) from None
+    output.warning(f"this process will fail on purpose: TIDINGS_FAILPOINTS={wishes}")
 
 
 def service_url(url: str) -> str:

@@ -38,6 +38,8 @@ class Channel(Protocol):
 
     provider: str
     """The account's name as recorded in events."""
+    at_once: int
+    """How many messages it carries at the same time."""
 
     async def deliver(self, message: Message, begin: PointOfNoReturn) -> Outcome | None:
         """Deliver one message; None when ``begin`` refused and nothing was transmitted.

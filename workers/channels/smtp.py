@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from event_log.failpoints import failpoint
 from notification_domain.outcomes import Outcome, Rejected
 from workers.channels.addresses import check_address
 from workers.channels.port import Mail, Message, PointOfNoReturn, TextMessage
@@ -17,6 +18,7 @@ class SmtpChannel:
 
     def __init__(self, settings: SmtpSettings, *, provider: str) -> None:
         self.provider = provider
+        self.at_once = settings.connections
         self._settings = settings
         self._pool = SmtpPool(settings)
 
@@ -43,6 +45,7 @@ class SmtpChannel:
         opened = await open_connection(self._settings)
         if not isinstance(opened, SmtpConnection):
             return opened
+        failpoint("smtp.connected")
         return await self._transmit(Transmission(opened, mail, self._settings), opened, begin)
 
     async def _transmit(

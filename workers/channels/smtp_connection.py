@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from event_log.failpoints import failpoint
 from workers.channels.smtp_replies import (
     LONGEST_REPLY,
     DroppedError,
@@ -72,6 +73,7 @@ class SmtpConnection(asyncio.Protocol):
         """
         for start in range(0, len(octets), BLOCK):
             if start:
+                failpoint("smtp.half_body")
                 await asyncio.sleep(0)  # lets the loop tell us of a connection that is gone
             self.write(memoryview(octets)[start : start + BLOCK])
             await self._drained(within)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
+from event_log.failpoints import failpoint
 from notification_domain.outcomes import Delivered, Outcome, Rejected
 from workers.channels.addresses import wire_address
 from workers.channels.port import Mail, PointOfNoReturn
@@ -70,6 +71,7 @@ class Transmission:
             reply = await self._connection.command(command, self._limits.command_timeout)
             if not is_accepted(stage, reply):
                 return self._refused(reply)
+            failpoint(f"smtp.{stage}")
         return None
 
     async def _pipelined(self, stages: Sequence[Stage]) -> Outcome | None:
@@ -80,6 +82,7 @@ class Transmission:
                 refusal = self._refused(reply)
                 await self._skip(len(stages) - position - 1)
                 return refusal
+            failpoint(f"smtp.{stage}")
         return None
 
     async def _skip(self, replies: int) -> None:
@@ -98,7 +101,9 @@ class Transmission:
         connection.messages += 1
         await connection.write_all(_stuffed(self._mail.content) + b".\r\n", limits.command_timeout)
         self.stage = "dot"
+        failpoint("smtp.dot_written")
         reply = await connection.reply(limits.data_timeout)
+        failpoint("smtp.reply_read")
         if is_accepted("dot", reply):
             return Delivered(reply=str(reply))
         return self._refused(reply)

@@ -14,6 +14,7 @@ from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
+from event_log.failpoints import failpoint
 from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
 from workers.channels.port import Mail, Message, PointOfNoReturn, TextMessage
 from workers.channels.reply_text import reply_text
@@ -41,6 +42,7 @@ class TwilioSettings(msgspec.Struct, frozen=True):
     timeout: float = 15.0
     """Seconds for the whole request."""
     status_callback: str = ""
+    connections: int = 10
 
     def __repr__(self) -> str:
         return f"TwilioSettings(account_sid={self.account_sid!r}, base_url={self.base_url!r})"
@@ -56,6 +58,7 @@ class TwilioChannel:
 
     def __init__(self, settings: TwilioSettings, *, provider: str) -> None:
         self.provider = provider
+        self.at_once = settings.connections
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
         _LOGGER.setLevel(logging.WARNING)  # at INFO the library writes headers
@@ -133,6 +136,7 @@ class _Exchange(AsyncHttpClient):  # type: ignore[misc]  # the library has no ty
             trace_request_ctx=self,
         ) as answer:
             self.stage, self.status = "reply", answer.status
+            failpoint("twilio.answered")
             self.retry_after = retry_after(answer.headers)
             return Response(answer.status, await _answer_text(answer), answer.headers)
 
@@ -149,6 +153,7 @@ async def _note_connection(_session: object, context: object, _event: object) ->
     exchange = getattr(context, "trace_request_ctx", None)
     assert isinstance(exchange, _Exchange)
     exchange.stage = "request"
+    failpoint("twilio.connected")
 
 
 async def _answer_text(answer: aiohttp.ClientResponse) -> str:
