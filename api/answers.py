@@ -61,6 +61,60 @@ class NotificationPage(msgspec.Struct, frozen=True):
     lag_ms: int
 
 
+class CommandedNotification(NotificationItem, frozen=True, kw_only=True):
+    """A notification as a command has left it; a list with ``min_position`` of ``reached`` shows it so."""
+
+    reached: str
+
+
+class PauseItem(msgspec.Struct, frozen=True):
+    """Null stands for all: every channel, or the whole deployment. ``by`` is the id of an API key."""
+
+    instance: str | None
+    channel: str | None
+    reason: str
+    by: str
+    since: datetime
+    position: str
+
+
+class DeliveryStatus(msgspec.Struct, frozen=True):
+    """What is paused for the key's instance, the oldest first."""
+
+    items: list[PauseItem]
+
+
+class DeliveryChanged(msgspec.Struct, frozen=True):
+    """``changed`` is false when it was so already; nothing was recorded then."""
+
+    changed: bool
+    items: list[PauseItem]
+
+
+class QuarantinedEvent(msgspec.Struct, frozen=True):
+    """An event that the handler could not digest, or that waits behind one in its ``stream``."""
+
+    position: str
+    type: str
+    stream: UUID
+    reason: str
+    quarantined_at: datetime
+
+
+class QuarantinePage(msgspec.Struct, frozen=True):
+    """In the order of the log; ``next`` is the ``after`` of the following page."""
+
+    items: list[QuarantinedEvent]
+    next: str | None
+
+
+class RedrivenStream(msgspec.Struct, frozen=True):
+    """``handled`` are positions that have left the quarantine; ``remaining`` is what had to stay."""
+
+    handled: list[str]
+    remaining: list[QuarantinedEvent]
+
+
 class NotificationDetail(NotificationItem, frozen=True, kw_only=True):
     """A notification with its events, oldest first: ``type``, ``at``, ``position`` and fields of its own."""
 

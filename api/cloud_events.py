@@ -17,6 +17,7 @@ from api.event_meaning import NAMED_SECRET, WrongEvent, check_meaning
 from api.problems import INVALID_EVENT, MALFORMED, TOO_LARGE, Fault, Refused
 from api.strict_json import Malformed, kind_of, pointer_to
 from event_log.intake import CallerEvent
+from event_log.topics import RESERVED
 from notification_domain.source_events import expected_kind
 
 SINGLE = "application/cloudevents+json"
@@ -158,8 +159,9 @@ def _type(given: Mapping[str, Any]) -> str:
     event_type = _text(given, "type")
     if not _TYPE.fullmatch(event_type):
         raise WrongEvent("/type", "must be letters, digits and dots, such as user.human.email.code.added")
-    if event_type.lower().split(".")[0] == "notification":
-        raise WrongEvent("/type", "must not begin with notification: those events are Tidings' own")
+    first = event_type.lower().partition(".")[0]
+    if f"{first}." in RESERVED:
+        raise WrongEvent("/type", f"must not begin with {first}: those events are Tidings' own")
     return event_type
 
 

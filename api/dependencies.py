@@ -11,6 +11,7 @@ import msgspec
 from event_log.database import Database
 from event_log.intake import Intake
 from event_log.log import Log
+from notification_domain.policies import Deployment
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -35,3 +36,5 @@ class ApiDependencies:
     cursor_key: bytes = field(repr=False)
     """Signs page cursors; all processes of a deployment share it."""
     limits: Limits = field(default_factory=Limits)
+    deployment: Deployment = field(default_factory=Deployment)
+    """What resending and redriving go by, as the handler does."""

@@ -41,7 +41,7 @@ class HistoryPages:
         key = await self._authentication.key(request, "notifications:read")
         if request.query_params:
             raise Refused(UNKNOWN_PARAMETER, "A single notification takes no parameters.")
-        wanted = _notification_id(request.path_params["id"])
+        wanted = notification_id(request.path_params["id"])
         return json_response(await asyncio.to_thread(self._detail, key.instance, wanted))
 
     async def _wait_for(self, position: int) -> None:
@@ -83,7 +83,8 @@ class HistoryPages:
         return NotificationDetail(**item_fields(notification), timeline=timeline(events))
 
 
-def _notification_id(text: str) -> UUID:
+def notification_id(text: str) -> UUID:
+    """Raises Refused with 404 for what can be no id."""
     try:
         return UUID(text)
     except ValueError:

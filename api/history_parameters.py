@@ -94,7 +94,8 @@ def _limit(name: str, texts: list[str]) -> int:
     return int(text)
 
 
-def _position(name: str, texts: list[str]) -> int:
+def position_parameter(name: str, texts: list[str]) -> int:
+    """Raises Refused with 400."""
     text = _one(name, texts)
     if not _WHOLE.fullmatch(text):
         raise _refused(name, "a position as another answer gave it")
@@ -113,5 +114,5 @@ _PARAMETERS: Mapping[str, Callable[[str, list[str]], Any]] = {
     "until": _time,
     "limit": _limit,
     "cursor": _one,
-    "min_position": _position,
+    "min_position": position_parameter,
 }

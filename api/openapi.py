@@ -31,7 +31,7 @@ _CLOUD_EVENT: dict[str, Any] = {
             "type": "string",
             "minLength": 1,
             "maxLength": 200,
-            "description": "Any dotted name but notification.*; unknown types are kept and mean nothing.",
+            "description": "Any dotted name but notification.* and tidings.*; unknown ones mean nothing.",
         },
         "subject": {
             "type": "string",

@@ -46,7 +46,7 @@ EVENT_EXAMPLE = {
     "time": "2026-11-20T10:00:00Z",
     "data": {"code": "ABC123", "expiry": 3600, "trigger_origin": "https://login.example.com"},
 }
-_ITEM_EXAMPLE = {
+ITEM_EXAMPLE = {
     "id": "0b5c8a9e-9d5c-5d61-9a53-1f0d6a0b4f3e",
     "state": "sent",
     "reason": None,
@@ -115,8 +115,14 @@ _LIST_PARAMETERS = (
         "min_position", "Wait until the history has come this far.", type="string", pattern="^[0-9]+$"
     ),
 )
-_KEY = (problems.UNAUTHENTICATED, problems.MISSING_SCOPE)
-_AWAY = (problems.METHOD_NOT_ALLOWED, problems.INTERNAL_ERROR, problems.LOG_UNAVAILABLE)
+NOTIFICATION_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "format": "uuid"},
+}
+KEY = (problems.UNAUTHENTICATED, problems.MISSING_SCOPE)
+AWAY = (problems.METHOD_NOT_ALLOWED, problems.INTERNAL_ERROR, problems.LOG_UNAVAILABLE)
 _PAGE = (problems.METHOD_NOT_ALLOWED, problems.INTERNAL_ERROR)
 
 APPEND_EVENTS = Operation(
@@ -152,7 +158,7 @@ APPEND_EVENTS = Operation(
     },
     problems=(
         problems.MALFORMED,
-        *_KEY,
+        *KEY,
         problems.TOO_SLOW,
         problems.VERSION_CONFLICT,
         problems.TOO_LARGE,
@@ -160,7 +166,7 @@ APPEND_EVENTS = Operation(
         problems.INVALID_EVENT,
         problems.EVENT_CHANGED,
         problems.OVERLOADED,
-        *_AWAY,
+        *AWAY,
     ),
 )
 LIST_NOTIFICATIONS = Operation(
@@ -175,16 +181,16 @@ LIST_NOTIFICATIONS = Operation(
         200: Answer(
             "A page.",
             NotificationPage,
-            {"items": [_ITEM_EXAMPLE], "next": None, "position": "21", "lag_ms": 0},
+            {"items": [ITEM_EXAMPLE], "next": None, "position": "21", "lag_ms": 0},
         )
     },
     problems=(
         problems.UNKNOWN_PARAMETER,
         problems.INVALID_PARAMETER,
         problems.INVALID_CURSOR,
-        *_KEY,
+        *KEY,
         problems.PROJECTION_BEHIND,
-        *_AWAY,
+        *AWAY,
     ),
 )
 SHOW_NOTIFICATION = Operation(
@@ -194,13 +200,11 @@ SHOW_NOTIFICATION = Operation(
     summary="Show a notification and its events",
     description="The timeline explains it, oldest first, without any code and with addresses masked.",
     scope="notifications:read",
-    parameters=(
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-    ),
+    parameters=(NOTIFICATION_ID,),
     answers={
-        200: Answer("The notification.", NotificationDetail, {**_ITEM_EXAMPLE, "timeline": _TIMELINE_EXAMPLE})
+        200: Answer("The notification.", NotificationDetail, {**ITEM_EXAMPLE, "timeline": _TIMELINE_EXAMPLE})
     },
-    problems=(problems.UNKNOWN_PARAMETER, *_KEY, problems.NOT_FOUND, *_AWAY),
+    problems=(problems.UNKNOWN_PARAMETER, *KEY, problems.NOT_FOUND, *AWAY),
 )
 LIVE = Operation(
     method="get",

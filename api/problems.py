@@ -113,6 +113,46 @@ VERSION_CONFLICT = _kind(
     "The subject has moved on",
     "`tidingsexpectedversion` is not the subject's current version, which `current_version` gives.",
 )
+ALREADY_HANDED_OVER = _kind(
+    "already-handed-over",
+    409,
+    "The message has left already",
+    "What is in transmission or sent cannot be called back. `state` says which, `position` where the log "
+    "says so.",
+)
+NEVER_REQUESTED = _kind(
+    "never-requested",
+    409,
+    "There never was a message",
+    "The notification was declined: the decision says why, and nothing of it can be cancelled or sent.",
+)
+STILL_OPEN = _kind(
+    "still-open",
+    409,
+    "The notification is still open",
+    "Only what was sent or cancelled can be sent again. `state` says how far it has come.",
+)
+CODE_GONE = _kind(
+    "code-gone",
+    409,
+    "Its code is gone",
+    "A code is removed when its message is closed or it expires: have a new one made and append that event.",
+)
+EXPIRED = _kind(
+    "expired", 409, "Its time is over", "It cannot be tried again: resolve it as sent or as cancelled."
+)
+NOT_PARKED = _kind(
+    "not-parked",
+    409,
+    "There is no doubt to resolve",
+    "Only a parked notification can be resolved. `state` says how far it has come.",
+)
+UNREADABLE = _kind(
+    "unreadable",
+    409,
+    "The notification cannot be read",
+    "Its events are damaged, or were written by a newer version than the one that was asked.",
+)
 TOO_LARGE = _kind(
     "too-large",
     413,
@@ -123,7 +163,8 @@ UNSUPPORTED_MEDIA_TYPE = _kind(
     "unsupported-media-type",
     415,
     "The content type is not taken here",
-    "Events come as application/cloudevents+json or application/cloudevents-batch+json, uncompressed.",
+    "Events come as application/cloudevents+json or application/cloudevents-batch+json, commands as "
+    "application/json, uncompressed.",
 )
 INVALID_EVENT = _kind(
     "invalid-event",
@@ -136,6 +177,18 @@ EVENT_CHANGED = _kind(
     422,
     "An event with this source and id has another body",
     "The same source and id mean the same event for ever; give a new event a new id.",
+)
+INVALID_COMMAND = _kind(
+    "invalid-command",
+    422,
+    "A command is not as it must be",
+    "Each entry of `errors` points at a member and says what is wrong; nothing was changed.",
+)
+KEY_REUSED = _kind(
+    "idempotency-key-reused",
+    422,
+    "The idempotency key was used for another request",
+    "The same key means the same request for ever; give a new request a new key.",
 )
 OVERLOADED = _kind(
     "overloaded",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from event_log.envelope import RecordedEvent, SourceEvent
+from event_log.envelope import RecordedEvent
 from event_log.errors import Undecodable
 from notification_domain.notification_events import (
     AttemptStarted,
@@ -50,14 +50,15 @@ _SHOWN: dict[type[Event], tuple[str, ...]] = {
         "reply",
         "template_version",
         "text_version",
+        "by",
     ),
-    NotificationCancelled: ("reason", "attempt", "error", "stage"),
-    ResendRequested: ("reason", "not_before", "expires_at"),
+    NotificationCancelled: ("reason", "attempt", "error", "stage", "by"),
+    ResendRequested: ("reason", "not_before", "expires_at", "by"),
 }
 """Fields by event, each chosen: a new field stays hidden until somebody decides otherwise."""
 
-_IN_OTHERS_WORDS = frozenset({"error", "reply"})
-"""Texts of providers, who like to repeat the address."""
+_IN_OTHERS_WORDS = frozenset({"error", "reply", "reason"})
+"""Texts of providers and operators, who like to repeat the address."""
 _EMAIL = re.compile(r"([^\s<>()\[\]\"',:;@]+)@([^\s<>()\[\]\"',:;@]+)")
 _PHONE = re.compile(r"\+\d[\d ().-]{5,20}\d")
 
@@ -71,14 +72,10 @@ def timeline(events: Sequence[RecordedEvent]) -> list[dict[str, Any]]:
             "at": event.recorded_at,
             "position": str(event.position),
         }
-        match event.fact:
-            case Undecodable():
-                entry["unreadable"] = True
-            case SourceEvent():
-                continue
-            case fact:
-                entry |= _fields(fact)
-        entries.append(entry)
+        if isinstance(event.fact, Event):
+            entries.append(entry | _fields(event.fact))
+        elif isinstance(event.fact, Undecodable):
+            entries.append(entry | {"unreadable": True})
     return entries
 
 

@@ -40,25 +40,50 @@ WITH RECURSIVE instances (instance_id) AS (
       FROM instances i
      WHERE i.instance_id IS NOT NULL
 ),
+-- What is paused is not claimed, for one instance or, with an empty name, for all.
+served AS MATERIALIZED (
+    SELECT i.instance_id,
+           ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
+                  WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
+                                     WHERE p.instance_id IN ('', i.instance_id)
+                                       AND p.channel IN ('', mine.channel))) AS channels
+      FROM instances i
+     WHERE i.instance_id IS NOT NULL
+),
 due AS (
     SELECT candidate.*, i.instance_id <= %(after)s AS had_its_turn, i.instance_id
-      FROM instances i
+      FROM served i
      CROSS JOIN (VALUES (0), (1), (2)) AS p (priority)
      CROSS JOIN LATERAL (
          SELECT d.notification_id, d.priority, d.claims,
                 row_number() OVER (ORDER BY d.due_at) AS turn
            FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
-                   FROM due_notifications d
-                  WHERE d.instance_id = i.instance_id
-                    AND d.priority = p.priority
-                    AND d.due_at <= %(now)s
-                    AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                    AND (d.channel = ANY(%(channels)s) OR d.expires_at <= %(now)s)
-                  ORDER BY d.due_at
-                  LIMIT %(limit)s
-                    FOR UPDATE SKIP LOCKED) AS d
+                   FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
+                           FROM due_notifications d
+                          WHERE d.instance_id = i.instance_id
+                            AND d.priority = p.priority
+                            AND d.due_at <= %(now)s
+                            AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+                            AND d.channel = ANY(i.channels)
+                            AND i.channels <> '{}'
+                          ORDER BY d.due_at
+                          LIMIT %(limit)s
+                            FOR UPDATE SKIP LOCKED) AS d
+                  UNION ALL
+                 -- Expiry runs on where nobody sends; an index of its own finds it in any backlog.
+                 SELECT d.notification_id, d.priority, d.claims, d.due_at
+                   FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
+                           FROM due_notifications d
+                          WHERE d.instance_id = i.instance_id
+                            AND d.priority = p.priority
+                            AND d.expires_at <= %(now)s
+                            AND d.not_before < '9999-01-01 00:00:00+00'
+                            AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+                            AND d.channel <> ALL(i.channels)
+                          ORDER BY d.expires_at
+                          LIMIT %(limit)s
+                            FOR UPDATE SKIP LOCKED) AS d) AS d
      ) AS candidate
-     WHERE i.instance_id IS NOT NULL
      ORDER BY candidate.priority, candidate.turn, had_its_turn, i.instance_id
      LIMIT %(limit)s
 ),
@@ -74,7 +99,8 @@ chosen AS (
 UPDATE due_notifications d
    SET lease_token = nextval('lease_tokens'),
        lease_until = clock_timestamp() + %(lease)s,
-       claims = d.claims + 1
+       -- Bounded: what can never be read is claimed for ever, and must not overflow everybody's claim.
+       claims = least(d.claims + 1, 10000)
   FROM chosen
  WHERE d.notification_id = chosen.notification_id
 RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from event_log.errors import Undecodable
+from notification_domain.delivery_events import SettingsEvent
 from notification_domain.notification_events import Event
 
 
@@ -24,6 +25,9 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
     extensions: dict[str, str] = {}
 
 
+Fact: TypeAlias = Event | SettingsEvent | SourceEvent
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """A fact on its way into the log. ``subject`` names whose key seals what is personal."""
 
@@ -31,13 +35,13 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     stream: UUID
     version: int
     subject: str
-    fact: Event | SourceEvent
+    fact: Fact
     event_id: UUID | None = None
     fingerprint: bytes = b""
     """HMAC-SHA256 over what makes two appended events the same; empty for our own events."""
 
 
-Recorded: TypeAlias = Event | SourceEvent | Undecodable
+Recorded: TypeAlias = Fact | Undecodable
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):

@@ -38,6 +38,10 @@ class GroupCommit(Generic[T, R]):
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Its own thread; a simulation takes its groups one by one instead."""
         self._thread.start()
 
     def submit(self, member: T) -> Future[R]:

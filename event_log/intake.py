@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from event_log.envelope import Envelope, SourceEvent
+from event_log.failpoints import failpoint
 from event_log.group_commit import GroupCommit
 from event_log.log import Append, Log
 from event_log.mapper import fingerprint_of
@@ -196,10 +197,13 @@ class _Plan(msgspec.Struct):
 
 def _commit(log: Log, batches: Sequence[_Batch]) -> list[BatchAnswer]:
     with log.appending() as append:
+        failpoint("intake.locked")
         plan = _look_up(append, batches)
         answers = [_admit(plan, batch) for batch in batches]
         positions = append.write(plan.envelopes, wake="source")
         _keep_secrets(append, plan)
+        failpoint("intake.before_commit")
+    failpoint("intake.after_commit")
     by_event = {e.event_id: p for e, p in zip(plan.envelopes, positions, strict=True) if e.event_id}
     return [_answer(batch, answer, plan, by_event) for batch, answer in zip(batches, answers, strict=True)]
 

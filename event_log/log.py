@@ -101,8 +101,12 @@ class Append:
         entries = [self.log.mapper.to_entry(envelope, keys) for envelope in envelopes]
         self.log.recorder.insert(self.cursor, entries)
         positions = [position for (position,) in self.cursor.fetchall()]
-        self._wakes.add(wake)
+        self.wake(wake)
         return positions
+
+    def wake(self, kind: str) -> None:
+        """Wake this kind of readers after the commit."""
+        self._wakes.add(kind)
 
     def wake_readers(self) -> None:
         """One notification a commit, however much was written; only a hint, readers poll behind it."""

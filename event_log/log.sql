@@ -20,9 +20,10 @@ SELECT e.notification_id, e.instance_id, e.originator_id, e.originator_version, 
 
 -- name: after
 SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at,
-       CASE WHEN (starts_with(topic, 'notification.') AND %(ours)s)
-              OR (NOT starts_with(topic, 'notification.') AND %(callers)s)
-            THEN state END
+       CASE WHEN starts_with(topic, 'notification.') OR starts_with(topic, 'tidings.')
+            THEN CASE WHEN %(ours)s THEN state END
+            WHEN %(callers)s THEN state
+       END
   FROM events
  WHERE notification_id > %(position)s
  ORDER BY notification_id

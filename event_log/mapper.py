@@ -20,11 +20,10 @@ from cryptography.exceptions import InvalidTag
 from eventsourcing.persistence import JSONTranscoder, Mapper
 
 from event_log.deployment_key import Seal
-from event_log.envelope import Envelope, SourceEvent
+from event_log.envelope import Envelope, Fact, SourceEvent
 from event_log.errors import Undecodable, UnknownTopic
 from event_log.recorder import LogEntry
-from event_log.topics import OURS, TOPICS, Topic
-from notification_domain.notification_events import Event
+from event_log.topics import RESERVED, TOPICS, Topic
 
 CLEAR, PERSONAL, FROM_CALLER = 1, 2, 3
 FINGERPRINT_BYTES = 32
@@ -61,20 +60,20 @@ class LogMapper(Mapper[UUID]):
             event_id=envelope.event_id,
         )
 
-    def to_fact(self, entry: LogEntry, seals: Mapping[UUID, Seal]) -> Event | SourceEvent:
+    def to_fact(self, entry: LogEntry, seals: Mapping[UUID, Seal]) -> Fact:
         """Raises Undecodable, or UnknownTopic for what newer code has written."""
         schema, body = _opened(entry, seals)
         topic = self._by_name.get(entry.topic)
         try:
             if topic is not None:
                 return self._current(topic, schema, body)
-            if entry.topic.startswith(OURS):
+            if entry.topic.startswith(RESERVED):
                 raise UnknownTopic(f"the topic {entry.topic} is not known to this version")
             return _source(entry.topic, schema, body)
         except _DAMAGE as error:
             raise Undecodable(f"{entry.topic}: {error}") from None
 
-    def _current(self, topic: Topic, schema: int, body: bytes) -> Event:
+    def _current(self, topic: Topic, schema: int, body: bytes) -> Fact:
         return (
             self._decoders[topic.name].decode(body)
             if schema == topic.schema
@@ -146,7 +145,7 @@ def _source(topic: str, schema: int, body: bytes) -> SourceEvent:
     return _decode_source(body)
 
 
-def _upcast(topic: Topic, schema: int, body: bytes) -> Event:
+def _upcast(topic: Topic, schema: int, body: bytes) -> Fact:
     if schema > topic.schema or schema < 1:
         raise UnknownTopic(f"{topic.name} in schema {schema} is not known to this version")
     fields = msgspec.json.decode(body, type=dict[str, Any])

@@ -12,16 +12,18 @@ from uuid import UUID
 import msgspec
 
 from event_log import due_queue, secret_store
-from event_log.envelope import Envelope, SourceEvent
+from event_log.envelope import Envelope, RecordedEvent, SourceEvent
+from event_log.errors import Undecodable
 from event_log.log import Append
 from event_log.mapper import FINGERPRINT_BYTES
 from notification_domain import identity
-from notification_domain.notification import Parked, Progress, State, Waiting, is_closed
+from notification_domain.notification import Initial, Parked, Progress, State, Waiting, fold, is_closed
 from notification_domain.notification_events import (
     Event,
     NotificationDeclined,
     NotificationRequested,
     NotificationSent,
+    ResendRequested,
 )
 from notification_domain.triggers import Trigger, trigger_named
 
@@ -55,9 +57,23 @@ def store(append: Append, moves: Sequence[Move]) -> None:
     append.write(_write_backs(append, moves), wake="progress")
     rows = [due_queue.due_row(move.notification, move.instance, move.state) for move in moves if _waits(move)]
     due_queue.put(append.cursor, [row for row in rows if row])
+    if any(isinstance(event, ResendRequested) for move in moves for event in move.events):
+        append.wake("due")
     closed = [move for move in moves if is_closed(move.state)]
     due_queue.remove(append.cursor, [move.notification for move in closed])
     secret_store.forget(append.cursor, [cause_of(move.instance, move.request) for move in closed])
+
+
+def fold_stream(events: Sequence[RecordedEvent]) -> State:
+    """The state a stream has come to; raises Undecodable when not all of it can be read."""
+    facts: list[Event] = []
+    for event in events:
+        if isinstance(event.fact, Undecodable):
+            raise event.fact
+        if not isinstance(event.fact, Event):
+            return Initial()
+        facts.append(event.fact)
+    return fold(facts)
 
 
 def cause_of(instance: str, request: NotificationRequested) -> tuple[UUID, int]:

@@ -67,6 +67,15 @@ def reveal(cursor: Cursor[Any], seal: Seal, references: Sequence[str]) -> dict[s
         ) from None
 
 
+def is_kept(cursor: Cursor[Any], reference: str, now: datetime) -> bool:
+    """Whether a secret can still be revealed, without revealing it."""
+    cursor.execute(
+        _queries.is_kept, {"id": UUID(reference.removeprefix(REFERENCE)), "now": now}, prepare=True
+    )
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 def forget(cursor: Cursor[Any], causes: Sequence[tuple[UUID, int]]) -> None:
     """Remove the codes of events (stream, version) that have no open notification left."""
     if causes:

@@ -27,3 +27,9 @@ DELETE FROM secrets
       ORDER BY expires_at
       LIMIT %(limit)s
  )
+
+-- name: is_kept
+SELECT EXISTS (
+    SELECT 1 FROM secrets
+     WHERE secret_id = %(id)s AND (expires_at IS NULL OR expires_at > %(now)s)
+)

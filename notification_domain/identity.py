@@ -29,6 +29,11 @@ def notification_id(instance: str, cause: UUID, rule: str, slot: str = "") -> UU
     return _derive("notification", instance, str(cause), rule, slot)
 
 
+def settings_id(instance: str, name: str) -> UUID:
+    """Id of a stream of our own settings; the instance is empty for those of the whole deployment."""
+    return _derive("settings", instance, name)
+
+
 def secret_id(event: UUID, pointer: str) -> UUID:
     """Id of the secret that stood at ``pointer`` of an event's data."""
     return _derive("secret", str(event), pointer)

@@ -69,6 +69,7 @@ class RecordOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class Cancel(msgspec.Struct, frozen=True):
     reason: Reason
     error: str = ""
+    by: str = ""
 
 
 class Postpone(msgspec.Struct, frozen=True):
@@ -90,6 +91,8 @@ class RequestResend(msgspec.Struct, frozen=True):
     at: datetime
     reason: str
     expires_at: datetime
+    by: str = ""
+    idempotency_key: str = ""
 
 
 class Resolve(msgspec.Struct, frozen=True):
@@ -99,6 +102,8 @@ class Resolve(msgspec.Struct, frozen=True):
     outcome: str
     """sent, retry or cancelled."""
     reason: str
+    by: str = ""
+    idempotency_key: str = ""
 
 
 Command: TypeAlias = (
@@ -209,9 +214,7 @@ def _decide_open(  # noqa: PLR0911  # a case a command
         case RecordOutcome() if not isinstance(state, Waiting):
             return _conclude(state, progress, command)
         case Cancel() if not isinstance(state, Transmitting):
-            return (
-                NotificationCancelled(reason=command.reason, error=command.error, attempt=progress.attempt),
-            )
+            return (_given_up(progress, command.reason, command.error, command.by),)
         case Postpone() if not isinstance(state, Transmitting):
             return _postpone(state, progress, command)
         case Park():
@@ -363,22 +366,36 @@ def _unknown(
     )
 
 
+def _given_up(progress: Progress, reason: Reason, error: str, by: str) -> NotificationCancelled:
+    return NotificationCancelled(reason=reason, attempt=progress.attempt, error=error, by=by)
+
+
 def _decide_parked(progress: Progress, command: Command) -> tuple[Event, ...]:
     match command:
-        case Resolve(at=at, outcome="retry", reason=reason):
-            return (ResendRequested(reason=reason, not_before=at, expires_at=progress.expires_at),)
-        case Resolve(outcome="sent", reason=reason):
-            return (NotificationSent(attempt=progress.attempt, provider=progress.provider, reply=reason),)
-        case Resolve(outcome="cancelled", reason=reason) | Cancel(Reason.OPERATOR, reason):
-            return (NotificationCancelled(reason=Reason.OPERATOR, attempt=progress.attempt, error=reason),)
+        case Resolve(outcome="retry"):
+            return (_new_cycle(command, progress.expires_at),)
+        case Resolve(outcome="sent", reason=reason, by=by):
+            return (
+                NotificationSent(attempt=progress.attempt, provider=progress.provider, reply=reason, by=by),
+            )
+        case Resolve(outcome="cancelled", reason=reason, by=by) | Cancel(Reason.OPERATOR, reason, by):
+            return (_given_up(progress, Reason.OPERATOR, reason, by),)
         case _:
             return ()
 
 
 def _decide_closed(command: Command) -> tuple[Event, ...]:
-    if isinstance(command, RequestResend):
-        return (ResendRequested(reason=command.reason, not_before=command.at, expires_at=command.expires_at),)
-    return ()
+    return (_new_cycle(command, command.expires_at),) if isinstance(command, RequestResend) else ()
+
+
+def _new_cycle(command: RequestResend | Resolve, expires_at: datetime) -> ResendRequested:
+    return ResendRequested(
+        reason=command.reason,
+        not_before=command.at,
+        expires_at=expires_at,
+        by=command.by,
+        idempotency_key=command.idempotency_key,
+    )
 
 
 # --- evolve ---------------------------------------------------------------------------------------

@@ -133,6 +133,8 @@ class NotificationSent(msgspec.Struct, frozen=True, kw_only=True):
     reply: str = ""
     template_version: str = ""
     text_version: str = ""
+    by: str = ""
+    """Whose key said so, where a person resolved a doubt; ``reply`` is then the person's reason."""
 
 
 class NotificationCancelled(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,8 @@ class NotificationCancelled(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     error: str = ""
     stage: str = ""
+    by: str = ""
+    """Whose key gave it up, with the reason operator; ``error`` is then the person's reason."""
 
 
 class ResendRequested(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +152,10 @@ class ResendRequested(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     not_before: datetime
     expires_at: datetime
+    by: str = ""
+    """Whose key asked."""
+    idempotency_key: str = ""
+    """What the caller named this request; the same name never begins a second cycle."""
 
 
 Event: TypeAlias = (

@@ -224,5 +224,13 @@ def _expiry(now: datetime, code_expiry: datetime | None, deployment: Deployment)
     return min(limit, code_expiry) if code_expiry else limit
 
 
+def renewed_expiry(request: NotificationRequested, now: datetime, deployment: Deployment) -> datetime:
+    """When a new cycle that begins now expires: with its code, else after as long as the first one had."""
+    span = request.expires_at - request.decided_at
+    longest = span if deployment.max_ttl is None else min(span, deployment.max_ttl)
+    limit = now + longest
+    return min(limit, request.code_expires_at) if request.code_expires_at else limit
+
+
 def _code_id(fact: Fact) -> str:
     return fact.code_id if isinstance(fact, CodeAdded) else ""

@@ -6,7 +6,7 @@ kind of subject changes nothing.
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -88,6 +88,8 @@ def evolve(state: Subject, fact: e.Fact) -> Subject:
             return _organisation(state, fact)
         case Instance():
             return _instance(state, fact)
+        case _:
+            assert_never(state)
 
 
 def login_name(user: User, organisation: Organisation, instance: Instance) -> str:
@@ -230,10 +232,7 @@ def _newer(told: T | None, known: T) -> T:
 def _domains(
     known: tuple[str, ...], primary: str, fact: e.DomainAdded | e.PrimaryDomainSet | e.DomainRemoved
 ) -> tuple[tuple[str, ...], str]:
-    match fact:
-        case e.DomainAdded():
-            return tuple(dict.fromkeys((*known, fact.domain))), primary
-        case e.PrimaryDomainSet():
-            return tuple(dict.fromkeys((*known, fact.domain))), fact.domain
-        case e.DomainRemoved():
-            return tuple(d for d in known if d != fact.domain), "" if primary == fact.domain else primary
+    if isinstance(fact, e.DomainRemoved):
+        return tuple(d for d in known if d != fact.domain), "" if primary == fact.domain else primary
+    newest = fact.domain if isinstance(fact, e.PrimaryDomainSet) else primary
+    return tuple(dict.fromkeys((*known, fact.domain))), newest

@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from event_log.database import Database
 from event_log.envelope import RecordedEvent
 from event_log.errors import EventLogError
+from event_log.failpoints import failpoint
 from event_log.log import Log, read_after
 from projections import tracking
 
@@ -57,6 +58,7 @@ class Follower:
         self._poll = poll
         self._leads = leads
         self._woken = threading.Event()
+        self._pause = _FIRST_PAUSE
         self.failures = 0
 
     def wake(self) -> None:
@@ -64,21 +66,20 @@ class Follower:
 
     def run(self, stopped: threading.Event) -> None:
         """Until ``stopped``; whoever sets it should call ``wake`` too."""
-        pause = _FIRST_PAUSE
         while not stopped.is_set():
             try:
                 self._lead(stopped)
-                pause = _FIRST_PAUSE
             except EventLogError as error:
-                self.failures += 1
-                _logger.warning("%s: %s; trying again in %.1f s", self._name, error, pause)
-                stopped.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                _logger.warning("%s: %s; trying again in %.1f s", self._name, error, self._pause)
+                self._back_off(stopped)
             except Exception:
-                self.failures += 1
-                _logger.exception("%s: a round failed; trying again in %.1f s", self._name, pause)
-                stopped.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                _logger.exception("%s: a round failed; trying again in %.1f s", self._name, self._pause)
+                self._back_off(stopped)
+
+    def _back_off(self, stopped: threading.Event) -> None:
+        self.failures += 1
+        stopped.wait(self._pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _lead(self, stopped: threading.Event) -> None:
         with self._database.connection() as connection:
@@ -98,6 +99,7 @@ class Follower:
             self._woken.clear()
             while self._take_round() and not stopped.is_set():
                 pass
+            self._pause = _FIRST_PAUSE
             self._woken.wait(self._poll)
             # The lock lives with its connection: if that died, somebody else may lead now.
             leadership.execute("SELECT 1")
@@ -113,4 +115,6 @@ def trailing_round(log: Log, projection: Projection, *, batch: int = BATCH) -> i
             with connection.transaction():
                 tracking.advance(cursor, projection.name, since, events[-1].position)
                 projection.apply(connection, events)
+                failpoint("projection.before_commit")
+            failpoint("projection.after_commit")
         return len(events)

@@ -7,7 +7,7 @@ the tracking position. It begins streams and never appends to one that exists.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -20,12 +20,14 @@ from event_log import due_queue, secret_store
 from event_log.due_queue import DueRow
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
+from event_log.failpoints import failpoint
 from event_log.keyring import Owner
 from event_log.log import Append, Log, read_after
 from event_log.notifications import key_subject
-from event_log.topics import OURS
+from event_log.topics import RESERVED
 from notification_domain import identity
 from notification_domain.notification import Open, decide, fold
+from notification_domain.notification_events import Event as NotificationEvent
 from notification_domain.notification_events import NotificationDeclined, Source
 from notification_domain.policies import Decision, Deployment, Occasion, react
 from notification_domain.recipients import Session, User, initial
@@ -68,8 +70,8 @@ class _Read(msgspec.Struct, frozen=True):
     fact: Fact | None
 
 
-class _Outcome(msgspec.Struct):
-    """What one batch comes to."""
+class Outcome(msgspec.Struct):
+    """What a batch comes to, on its way to being stored."""
 
     decisions: list[tuple[_Read, Decision]] = []
     learned: Knowledge = {}
@@ -86,18 +88,29 @@ def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int =
         events = read_after(log, cursor, since, batch, ours=False, callers=True)
         if not events:
             return 0
-        outcome = _consider(log, cursor, events, clock(), deployment)
+        failpoint("handler.read")
+        frozen = quarantine.frozen(cursor, NAME, (event.stream for event in events))
+        outcome = consider(log, cursor, events, frozen, clock(), deployment)
+    failpoint("handler.decided")
     with log.appending() as append:
         tracking.advance(append.cursor, NAME, since, events[-1].position)
-        _store(append, outcome, events, clock())
+        quarantine.check_still_frozen(append.cursor, NAME, frozen)
+        store(append, outcome, events, clock())
+        failpoint("handler.before_commit")
+    failpoint("handler.after_commit")
     return len(events)
 
 
-def _consider(
-    log: Log, cursor: Cursor[Any], events: Sequence[RecordedEvent], now: datetime, deployment: Deployment
-) -> _Outcome:
-    frozen = quarantine.frozen(cursor, NAME, (event.stream for event in events))
-    outcome = _Outcome([], {}, [], dict.fromkeys(frozen, 0))
+def consider(
+    log: Log,
+    cursor: Cursor[Any],
+    events: Sequence[RecordedEvent],
+    frozen: Collection[UUID],
+    now: datetime,
+    deployment: Deployment,
+) -> Outcome:
+    """What these events come to; those of ``frozen`` streams are set aside unread."""
+    outcome = Outcome([], {}, [], dict.fromkeys(frozen, 0))
     reads = _understand(events, outcome)
     knowledge = _look_up(log, cursor, reads)
 
@@ -114,13 +127,13 @@ def _consider(
     return outcome
 
 
-def _understand(events: Sequence[RecordedEvent], outcome: _Outcome) -> list[_Read]:
-    callers = [event for event in events if not event.topic.startswith(OURS)]
+def _understand(events: Sequence[RecordedEvent], outcome: Outcome) -> list[_Read]:
+    callers = [event for event in events if not event.topic.startswith(RESERVED)]
     reads = [_guarded(outcome, event, partial(_read, event)) for event in callers]
     return [read for read in reads if read is not None]
 
 
-def _guarded(outcome: _Outcome, event: RecordedEvent, work: Callable[[], T]) -> T | None:
+def _guarded(outcome: Outcome, event: RecordedEvent, work: Callable[[], T]) -> T | None:
     """What ``work`` gives, or None after setting the event aside: it must not stop the others."""
     if outcome.frozen.get(event.stream, event.position) < event.position:
         outcome.poisons.append(Poison(event, "an earlier event of its stream is quarantined"))
@@ -181,7 +194,7 @@ def _pointed_at(known: Known) -> set[str]:
             return set()
 
 
-def _learn(outcome: _Outcome, knowledge: Knowledge, read: _Read) -> None:
+def _learn(outcome: Outcome, knowledge: Knowledge, read: _Read) -> None:
     owner = (read.event.instance, read.source.subject)
     before = knowledge.get(owner)
     if before is None or read.fact is None:
@@ -232,7 +245,8 @@ def _happened_at(read: _Read) -> datetime:
     return min(read.source.time, recorded_at) if read.source.time else recorded_at
 
 
-def _store(append: Append, outcome: _Outcome, events: Sequence[RecordedEvent], now: datetime) -> None:
+def store(append: Append, outcome: Outcome, events: Sequence[RecordedEvent], now: datetime) -> None:
+    """All that follows from ``events``, in one transaction."""
     envelopes = [_envelope(read, decision) for read, decision in outcome.decisions]
     # A handler that starts over meets its own decisions: they stand, nothing is decided twice.
     decided = append.versions([envelope.stream for envelope in envelopes]) if envelopes else {}
@@ -263,14 +277,14 @@ def _envelope(read: _Read, decision: Decision) -> Envelope:
 def _due_rows(envelopes: Sequence[Envelope]) -> list[DueRow]:
     rows = []
     for envelope in envelopes:
-        assert not isinstance(envelope.fact, SourceEvent)
+        assert isinstance(envelope.fact, NotificationEvent)
         row = due_queue.due_row(envelope.stream, envelope.instance, fold([envelope.fact]))
         if row is not None:
             rows.append(row)
     return rows
 
 
-def _declined_causes(outcome: _Outcome) -> list[tuple[UUID, int]]:
+def _declined_causes(outcome: Outcome) -> list[tuple[UUID, int]]:
     return [
         (read.event.stream, read.event.version)
         for read, decision in outcome.decisions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ import msgspec
 from psycopg import Cursor
 
 from event_log.envelope import RecordedEvent
+from event_log.errors import LostRace
 from event_log.sql import load
 
 _queries = load("projections", "quarantine.sql")
@@ -25,6 +26,48 @@ def frozen(cursor: Cursor[Any], projection: str, streams: Iterable[UUID]) -> set
     """Which of these streams wait for a person, because an earlier event of theirs is quarantined."""
     cursor.execute(_queries.frozen, {"projection": projection, "streams": list(set(streams))}, prepare=True)
     return {stream for (stream,) in cursor.fetchall()}
+
+
+def check_still_frozen(cursor: Cursor[Any], projection: str, streams: Collection[UUID]) -> None:
+    """Raises LostRace when a redrive has freed one meanwhile: what was set aside for it must be read."""
+    if streams and frozen(cursor, projection, streams) != set(streams):
+        raise LostRace("a stream has left the quarantine")
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """An event in quarantine, as people see it."""
+
+    position: int
+    projection: str
+    instance: str
+    stream: UUID
+    type: str
+    reason: str
+    quarantined_at: datetime
+
+
+def page(cursor: Cursor[Any], instance: str | None, after: int, limit: int) -> list[SetAside]:
+    """The next behind a position, in the order of the log; of all instances when none is named."""
+    parameters = {"instance": instance, "after": after, "limit": limit}
+    cursor.execute(_queries.page, parameters)
+    return [SetAside(*row) for row in cursor.fetchall()]
+
+
+def of_stream(cursor: Cursor[Any], projection: str, stream: UUID) -> list[SetAside]:
+    """What one frozen stream holds, oldest first."""
+    cursor.execute(_queries.of_stream, {"projection": projection, "stream": stream})
+    return [SetAside(*row) for row in cursor.fetchall()]
+
+
+def stream_at(cursor: Cursor[Any], projection: str, position: int) -> tuple[str, UUID] | None:
+    """Instance and stream of what is set aside at a position; None when nothing is."""
+    cursor.execute(_queries.stream_at, {"projection": projection, "position": position})
+    row = cursor.fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def take_out(cursor: Cursor[Any], projection: str, positions: Sequence[int]) -> None:
+    cursor.execute(_queries.take_out, {"projection": projection, "positions": list(positions)})
 
 
 def set_aside(cursor: Cursor[Any], projection: str, poisons: Sequence[Poison], now: datetime) -> None:

@@ -10,3 +10,26 @@ ON CONFLICT DO NOTHING
 
 -- name: count
 SELECT count(*) FROM quarantined_events
+
+-- name: page
+SELECT q.position, q.projection, q.instance_id, q.stream_id, e.topic, q.reason, q.quarantined_at
+  FROM quarantined_events q
+  JOIN events e ON e.notification_id = q.position
+ WHERE q.position > %(after)s
+   AND (%(instance)s::text IS NULL OR q.instance_id = %(instance)s)
+ ORDER BY q.position, q.projection
+ LIMIT %(limit)s
+
+-- name: of_stream
+SELECT q.position, q.projection, q.instance_id, q.stream_id, e.topic, q.reason, q.quarantined_at
+  FROM quarantined_events q
+  JOIN events e ON e.notification_id = q.position
+ WHERE q.projection = %(projection)s
+   AND q.stream_id = %(stream)s
+ ORDER BY q.position
+
+-- name: stream_at
+SELECT instance_id, stream_id FROM quarantined_events WHERE projection = %(projection)s AND position = %(position)s
+
+-- name: take_out
+DELETE FROM quarantined_events WHERE projection = %(projection)s AND position = ANY(%(positions)s)

@@ -22,11 +22,12 @@ from projections.rebuilding.due_rows import DueRows
 from projections.rebuilding.errors import AlreadyRebuilding, NotRebuildable, RebuildBlocked, Unfaithful
 from projections.rebuilding.history_rows import HistoryRows
 from projections.rebuilding.new_version import NewVersion, queries
+from projections.rebuilding.pause_rows import PauseRows
 from projections.rebuilding.recipient_rows import RecipientRows
 
 T = TypeVar("T")
 
-REBUILDABLE = ("due", "recipients", "history")
+REBUILDABLE = ("due", "recipients", "history", "pauses")
 BATCH = 5000
 TRIES = 30
 LOCK_MS = 1000
@@ -105,6 +106,8 @@ def _version(log: Log, name: str) -> NewVersion:
             return RecipientRows(log)
         case "history":
             return HistoryRows()
+        case "pauses":
+            return PauseRows(log)
         case _:
             raise NotRebuildable(f"{name} cannot be rebuilt; these can: {', '.join(REBUILDABLE)}.")
 

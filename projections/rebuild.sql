@@ -130,3 +130,9 @@ SELECT position
 
 -- name: states
 SELECT notification_id, state FROM events WHERE notification_id = ANY(%(positions)s)
+
+-- name: pauses_hash
+SELECT encode(sha256(convert_to(coalesce(string_agg(
+           jsonb_build_array(instance_id, channel, position)::text, ',' ORDER BY instance_id, channel), ''),
+           'UTF8')), 'hex')
+  FROM {table}

@@ -14,7 +14,16 @@ from event_log.sql import load
 
 _queries = load("projections", "standing.sql")
 
-TABLES = ("events", "tracking", "api_keys", "secrets", "due_notifications", "recipients", "notifications")
+TABLES = (
+    "events",
+    "tracking",
+    "api_keys",
+    "secrets",
+    "due_notifications",
+    "recipients",
+    "notifications",
+    "delivery_pauses",
+)
 
 
 class Standing(msgspec.Struct, frozen=True):

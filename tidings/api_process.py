@@ -15,6 +15,7 @@ from api.dependencies import ApiDependencies
 from event_log.intake import Intake
 from event_log.log import Log
 from tidings.composition import clock, deployment_key, process_log
+from tidings.handler_process import deployment
 from tidings.listening import bound_socket
 from tidings.running import run_fast, stop_on_signals
 from tidings.sandbox.proxy import sandbox_disabled, sandbox_proxy
@@ -47,6 +48,7 @@ def _dependencies(settings: Settings, log: Log, intake: Intake) -> ApiDependenci
         intake=intake,
         clock=clock,
         cursor_key=deployment_key(settings).derive("page cursors"),
+        deployment=deployment(settings),
     )
 
 

@@ -54,6 +54,13 @@ class Service:
         except Later as later:
             raise later.reason from None
 
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises NotFound, Refused or Unreachable at once; whether it was done is unknown with the last."""
+        try:
+            return await self._ask("POST", path, json=dict(body))
+        except Later as later:
+            raise later.reason from None
+
     async def append(self, events: bytes) -> dict[str, Any]:
         """Append a batch, with patience: the same events are never stored twice."""
         headers = {"Content-Type": BATCH}

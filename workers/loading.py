@@ -10,11 +10,11 @@ import msgspec
 from event_log import secret_store
 from event_log.database import LogCursor
 from event_log.due_queue import Claim
-from event_log.envelope import RecordedEvent, SourceEvent
+from event_log.envelope import RecordedEvent
 from event_log.errors import Undecodable
 from event_log.log import Log, later_events, read_streams
-from notification_domain.notification import State, fold
-from notification_domain.notification_events import Event, Reason
+from event_log.notifications import fold_stream
+from notification_domain.notification_events import Reason
 from notification_domain.recipients import Session, User
 from projections.recipients import Knowledge, acquaintance, load_known, subjects_of
 from workers.preparing import Recipient
@@ -60,28 +60,18 @@ def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
 def reload(log: Log, held: Held) -> Held:
     """The notification as the log has it now."""
     events = read_streams(log, [held.notification]).get(held.notification, [])
-    return msgspec.structs.replace(held, state=_folded(events), version=len(events))
+    return msgspec.structs.replace(held, state=fold_stream(events), version=len(events))
 
 
 def _held(claim: Claim, events: Sequence[RecordedEvent]) -> Held | None:
     try:
-        state = _folded(events)
+        state = fold_stream(events)
     except Undecodable as reason:
         _logger.warning("notification %s is left alone: %s", claim.notification, reason)
         return None
     if getattr(state, "progress", None) is None:
         return None
     return Held(claim.notification, claim.instance, claim.token, state, len(events))
-
-
-def _folded(events: Sequence[RecordedEvent]) -> State:
-    facts: list[Event] = []
-    for event in events:
-        if isinstance(event.fact, Undecodable):
-            raise event.fact
-        assert not isinstance(event.fact, SourceEvent)
-        facts.append(event.fact)
-    return fold(facts)
 
 
 def _recipients(log: Log, cursor: LogCursor, held: Sequence[Held]) -> list[Recipient]:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from event_log import due_queue
 from event_log.envelope import RecordedEvent, SourceEvent
+from event_log.failpoints import failpoint
 from event_log.log import Append, Log
 from event_log.notifications import Move, cause_of, store
 from notification_domain import identity
@@ -30,7 +31,14 @@ from notification_domain.notification import (
 from notification_domain.notification_events import Event, NotificationRequested, Reason
 from notification_domain.policies import obstacle, user_obstacle
 from notification_domain.recipients import User
-from notification_domain.source_events import Fact, InvalidData, UserStateChanged, canonical_type, interpret
+from notification_domain.source_events import (
+    CodeSent,
+    Fact,
+    InvalidData,
+    UserStateChanged,
+    canonical_type,
+    interpret,
+)
 from notification_domain.triggers import LIFE_CYCLE, trigger_named, types_that_matter
 
 
@@ -95,12 +103,15 @@ def advance(log: Log, steps: Sequence[Step]) -> list[Answer]:
 
     Raises LogUnavailable when the database is away: then nothing is known of any step.
     """
+    failpoint("record.before_append")
     with log.appending() as append:
         held = due_queue.held(append.cursor, [(step.held.notification, step.held.token) for step in steps])
         versions = append.versions([step.held.notification for step in steps])
         obstacles = _obstacles(append, steps)
         answers = [_decide(step, held, versions, obstacles) for step in steps]
         store(append, [_move(answer) for answer in answers if isinstance(answer, Advanced)])
+        failpoint("record.before_commit")
+    failpoint("record.after_commit")
     return answers
 
 
@@ -158,9 +169,17 @@ def stands_against(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> 
     if trigger is None:
         return None
     stream, version = cause_of(subject.held.instance, subject.held.request)
-    events = tuple(_understood(event) for event in later.get(stream, ()) if event.version > version)
+    understood = (_understood(event) for event in later.get(stream, ()) if event.version > version)
+    # What an earlier cycle wrote back is no reason against the one an operator has asked for.
+    own = str(subject.held.notification)
+    events = tuple((name, fact) for name, fact in understood if not _names(fact, own))
     reason = obstacle(trigger, version, request.arguments.get("CodeID", ""), events)
     return reason or user_obstacle(trigger, _user_state(subject, later))
+
+
+def _names(fact: Fact | None, notification: str) -> bool:
+    cause = fact.cause if isinstance(fact, CodeSent) else None
+    return cause is not None and cause.notification_id == notification
 
 
 def _user_state(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> str:

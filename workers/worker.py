@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from event_log import due_queue
 from event_log.due_queue import Claim
 from event_log.errors import EventLogError, LogUnavailable
+from event_log.failpoints import failpoint
 from event_log.log import Log
 from notification_domain.backoff import RetryPolicy
 from notification_domain.notification import (
@@ -52,8 +53,6 @@ class Route(msgspec.Struct, frozen=True):
 
     channel: Channel
     sender: Sender
-    at_once: int = 10
-    """How many messages its channel carries at the same time."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +90,10 @@ class Worker:
         self._chance = chance
         self._recorder = Recorder(log, chance=chance)
         # Waiting for a turn is no part of an attempt: the dispatch time-out begins with the turn.
-        self._turns = {name: asyncio.Semaphore(route.at_once) for name, route in routes.items()}
+        self._turns = {name: asyncio.Semaphore(route.channel.at_once) for name, route in routes.items()}
         self._woken = asyncio.Event()
+        self._served = ""
+        self._claimed: list[Claim] = []
         self._under_way: dict[UUID, Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -117,7 +118,7 @@ class Worker:
         pause = _FIRST_PAUSE
         while not stopped.is_set():
             try:
-                if not await self._round():
+                if not await self._round(stopped):
                     await self._wait(stopped, self._settings.poll)
                 pause = _FIRST_PAUSE
             except EventLogError as error:
@@ -135,32 +136,50 @@ class Worker:
         for wait in waits:
             wait.cancel()
 
-    async def _round(self) -> bool:
+    async def _round(self, stopped: asyncio.Event) -> bool:
         """Claim once and send what was claimed on its way; whether there was anything to do."""
         self._woken.clear()
         batch = min(self._settings.claim_batch, self._settings.in_flight)
-        while len(self._tasks) > self._settings.in_flight - batch:
-            # Room for a whole batch: a claim costs the same for one as for many.
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        claims = await asyncio.to_thread(self._claim, batch)
+        if not await self._has_room(batch, stopped):
+            return False
+        claims, self._claimed = self._claimed or await asyncio.to_thread(self._claim, batch), []
         if claims:
             await self._begin(claims)
         return bool(claims)
 
+    async def _has_room(self, batch: int, stopped: asyncio.Event) -> bool:
+        """Wait for room for a whole batch, which costs no more to claim than one row; False when stopped."""
+        stopping = asyncio.create_task(stopped.wait())
+        while len(self._tasks) > self._settings.in_flight - batch and not stopped.is_set():
+            await asyncio.wait({stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return not stopped.is_set()
+
     def _claim(self, limit: int) -> list[Claim]:
         with self._log.database.connection() as connection:
-            return due_queue.claim(
+            claims = due_queue.claim(
                 connection.cursor(),
                 self._clock(),
                 limit=limit,
                 lease=self._settings.lease,
                 channels=list(self._routes),
+                after=self._served,
             )
+        failpoint("worker.claimed")
+        # The next round goes on behind the instance this one came to last.
+        served = [(claim.instance <= self._served, claim.instance) for claim in claims]
+        self._served = max(served)[1] if served else self._served
+        return claims
 
     # --- load, prepare, start ---------------------------------------------------------------------
 
     async def _begin(self, claims: Sequence[Claim]) -> None:
-        started = await asyncio.to_thread(self._start, claims)
+        try:
+            started = await asyncio.to_thread(self._start, claims)
+        except LogUnavailable:
+            # Their leases still run: they are begun when the database is back, not when the leases end.
+            self._claimed = list(claims)
+            raise
         for subject, prepared in started:
             self._under_way[subject.held.notification] = subject.held
             task = asyncio.create_task(self._deliver(subject, prepared))
@@ -170,12 +189,15 @@ class Worker:
     def _start(self, claims: Sequence[Claim]) -> list[tuple[Subject, Prepared]]:
         """Load and prepare what was claimed, and record its attempts in one commit."""
         loaded = load(self._log, claims)
+        failpoint("worker.loaded")
         preparations = [self._prepare(one) for one in loaded]
         steps = [
             Step(one.subject, self._first_command(one, prepared))
             for one, prepared in zip(loaded, preparations, strict=True)
         ]
+        failpoint("worker.prepared")
         answers = advance(self._log, steps) if steps else []
+        failpoint("worker.started")
         return [
             (replace(step.subject, held=answer.held), prepared)
             for step, prepared, answer in zip(steps, preparations, answers, strict=True)
@@ -187,7 +209,7 @@ class Worker:
     def _prepare(self, one: Loaded) -> Prepared | Command:
         """The finished message, or the command that ends or postpones what cannot be sent."""
         route = self._routes.get(one.held.request.channel)
-        ended = _ended(one, route, self._clock(), self._settings.max_claims)
+        ended = _ended(one, route, self._clock(), self._settings)
         return ended or self._message(one, route)
 
     def _message(self, one: Loaded, route: Route | None) -> Prepared | Command:
@@ -208,7 +230,7 @@ class Worker:
     def _first_command(self, one: Loaded, prepared: Prepared | Command) -> Command:
         if isinstance(prepared, Prepared):
             channel = self._routes[one.held.request.channel].channel
-            return StartAttempt(self._clock(), one.held.token, channel.provider)
+            return StartAttempt(self._clock(), one.held.token, channel.provider, self._settings.policy)
         return prepared
 
     # --- send, record -----------------------------------------------------------------------------
@@ -229,6 +251,7 @@ class Worker:
             try:
                 async with asyncio.timeout(self._settings.dispatch_timeout.total_seconds()) as limit:
                     delivery.limit = limit
+                    failpoint("worker.sending")
                     return await self._routes[name].channel.deliver(prepared.message, delivery.begin)
             except TimeoutError:
                 return Deferred("dispatch", "the dispatch time-out passed before transmission began")
@@ -295,6 +318,7 @@ class _Delivery:
 
     async def run(self) -> None:
         outcome = await self._worker.send(self._subject, self._prepared, self)
+        failpoint("worker.answered")
         if outcome is not None:
             await self._worker.record(self._subject, outcome, self._prepared)
 
@@ -306,16 +330,17 @@ class _Delivery:
         self._subject = replace(self._subject, held=held)
         if self.limit is not None:
             self.limit.reschedule(None)
+        failpoint("worker.transmitting")
         return True
 
 
-def _ended(one: Loaded, route: Route | None, now: datetime, max_claims: int) -> Command | None:
+def _ended(one: Loaded, route: Route | None, now: datetime, settings: WorkerSettings) -> Command | None:
     """The command for a notification that must not be attempted now; None for one that may."""
-    if one.lost_claims >= max_claims:
+    if one.lost_claims >= settings.max_claims:
         return Park(now, f"{one.lost_claims} claims were lost without a word")
     if isinstance(one.held.state, Transmitting):
         # Its worker is gone: starting anew makes the aggregate announce the doubt.
-        return StartAttempt(now, one.held.token, "")
+        return StartAttempt(now, one.held.token, "", settings.policy)
     if one.obstacle is not None:
         return Cancel(one.obstacle)
     if now >= one.held.progress.expires_at:

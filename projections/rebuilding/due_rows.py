@@ -11,11 +11,11 @@ from psycopg.rows import TupleRow
 
 from event_log import due_queue
 from event_log.due_queue import due_row
-from event_log.envelope import RecordedEvent, SourceEvent
-from event_log.errors import Undecodable
+from event_log.envelope import RecordedEvent
 from event_log.log import Log, read_streams
 from event_log.topics import OURS
 from notification_domain.notification import Initial, State, evolve
+from notification_domain.notification_events import Event
 from projections.rebuilding.new_version import AppendLock, Writer, about, queries
 from projections.rebuilding.tables import beside
 from projections.rebuilding.unread_streams import UnreadStreams
@@ -66,7 +66,7 @@ class DueRows:
     def _evolve(self, event: RecordedEvent) -> None:
         # Taken out and put back: the order of the dict is that of their last events.
         state = self._open.pop(event.stream, Initial())
-        if not isinstance(event.fact, Undecodable | SourceEvent):
+        if isinstance(event.fact, Event):
             state = evolve(state, event.fact)
         self._open[event.stream] = state
 

@@ -15,7 +15,7 @@ from event_log.errors import Undecodable
 from event_log.keyring import Owner
 from event_log.log import Log
 from event_log.mapper import key_id_of
-from event_log.topics import OURS
+from event_log.topics import RESERVED
 from notification_domain.recipients import initial
 from notification_domain.source_events import InvalidData, interpret
 from projections import handler
@@ -39,7 +39,7 @@ class RecipientRows:
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         cursor = connection.cursor()
-        sources = self._readable(cursor, [event for event in events if not event.topic.startswith(OURS)])
+        sources = self._readable(cursor, [event for event in events if not event.topic.startswith(RESERVED)])
         owners = {_owner(event, source) for event, source in sources}
         known = load_known(self._log, cursor, owners, self._new)
         learned: Knowledge = {}

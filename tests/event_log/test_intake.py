@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from event_log.envelope import SourceEvent
+from event_log.errors import LogUnavailable, Overloaded
 from event_log.intake import (
     Appended,
     CallerEvent,
@@ -17,7 +18,9 @@ from event_log.intake import (
     ensure_instance,
 )
 from event_log.log import Log, read_stream
+from event_log.recorder import APPEND_LOCK
 from notification_domain.identity import stream_id
+from tests.swept import swept_database
 
 CODE = CallerEvent(
     source="auth",
@@ -26,6 +29,11 @@ CODE = CallerEvent(
     subject="user/42",
     data={"code": "S3CRET", "expiry": 3600},
 )
+
+
+@pytest.fixture
+def conninfo(server: str, template: str) -> str:
+    return swept_database(server, template)
 
 
 def test_an_event_is_found_again_with_its_code_replaced_when_appended(log: Log) -> None:
@@ -190,6 +198,75 @@ def test_readers_miss_nothing_while_many_writers_append(log: Log, conninfo: str)
     reader.join()
     assert len(seen) == writers * each
     assert seen == sorted(seen)
+
+
+def test_a_batch_is_stored_whole_or_not_at_all_when_one_id_was_used_before(log: Log) -> None:
+    append(log, "acme", [CODE])
+    other = CallerEvent(source="auth", id="1", type="x.y", subject="user/42")
+    fresh = CallerEvent(source="auth", id="2", type="x.y", subject="user/7")
+    assert append(log, "acme", [fresh, other]) == OtherBody(1, "1")
+    assert read_stream(log, stream_id("acme", "user/7")) == []
+
+
+def test_one_id_with_two_bodies_in_one_batch_is_refused(log: Log) -> None:
+    other = CallerEvent(source="auth", id="1", type="x.y", subject="user/42")
+    assert append(log, "acme", [CODE, other]) == OtherBody(1, "1")
+
+
+def test_expected_versions_count_on_within_a_batch(log: Log) -> None:
+    batch = [
+        CallerEvent(source="s", id=f"{version}", type="x.y", subject="user/1", expected_version=version)
+        for version in range(3)
+    ]
+    assert isinstance(append(log, "acme", batch), tuple)
+    assert [event.version for event in read_stream(log, stream_id("acme", "user/1"))] == [1, 2, 3]
+
+
+def test_a_repeated_batch_is_a_duplicate_and_no_conflict_when_it_named_a_version(log: Log) -> None:
+    event = CallerEvent(source="s", id="1", type="x.y", subject="user/1", expected_version=0)
+    append(log, "acme", [event])
+    answer = append(log, "acme", [event])
+    assert isinstance(answer, tuple)
+    assert answer[0].duplicate
+
+
+def test_a_caller_learns_that_the_log_is_unavailable_and_may_try_again(log: Log, conninfo: str) -> None:
+    intake = Intake(log)
+    try:
+        with psycopg.connect(conninfo) as other:
+            other.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            with pytest.raises(LogUnavailable):
+                intake.submit("acme", [CODE]).result(10)
+        answer = intake.submit("acme", [CODE]).result(10)
+    finally:
+        intake.close()
+    assert isinstance(answer, tuple)
+    assert not answer[0].duplicate
+
+
+def test_closing_stores_what_was_submitted(log: Log) -> None:
+    intake = Intake(log)
+    future = intake.submit("acme", [CODE])
+    intake.close()
+    assert isinstance(future.result(0), tuple)
+    assert len(read_stream(log, stream_id("acme", "user/42"))) == 1
+
+
+def test_it_refuses_at_once_when_too_many_batches_wait(log: Log, conninfo: str) -> None:
+    intake = Intake(log, max_waiting=1)
+    try:
+        with psycopg.connect(conninfo) as other:
+            other.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+            with pytest.raises(Overloaded):
+                _submit_three(intake)
+    finally:
+        intake.close()
+
+
+def _submit_three(intake: Intake) -> None:
+    """One is being committed, one waits, one is too many."""
+    for number in range(3):
+        intake.submit("acme", [CallerEvent(source="s", id=f"{number}", type="x.y", subject="user/1")])
 
 
 def test_an_instance_is_opened_once(log: Log) -> None:

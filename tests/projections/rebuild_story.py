@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 
 from event_log import due_queue
+from event_log.delivery_pauses import pause, resume
 from event_log.intake import CallerEvent, append
 from event_log.log import Log
 from notification_domain.backoff import RetryPolicy
@@ -24,7 +25,12 @@ from projections.recipients import opened
 from workers.loading import load
 from workers.recording import Advanced, Step, Subject, advance
 
-TABLES = {"due": "due_notifications", "recipients": "recipients", "history": "notifications"}
+TABLES = {
+    "due": "due_notifications",
+    "recipients": "recipients",
+    "history": "notifications",
+    "pauses": "delivery_pauses",
+}
 LEASE = timedelta(minutes=5)
 POLICY = RetryPolicy()
 
@@ -103,6 +109,9 @@ def varied_past(log: Log, clock: Clock) -> dict[str, UUID]:
     """Notifications in every state, by the state's name; the rest is waiting."""
     tell(log, clock, range(20))
     tell(log, clock, range(4), instance="other")
+    for instance, channel in (("acme", "webhook"), ("", "webhook"), ("elsewhere", "")):
+        pause(log, instance, channel, "maintenance", "key-1")
+    resume(log, "acme", "webhook", "all well", "key-1")
     sent, deferred, unknown, doubtful, attempting, transmitting, gone, leased = claim(log, clock, 8)
     conclude(log, clock, sent, Delivered("m-1", "250 ok"))
     conclude(log, clock, deferred, Deferred("rcpt", "451 later"))
@@ -130,7 +139,7 @@ def varied_past(log: Log, clock: Clock) -> dict[str, UUID]:
 def rows(log: Log, owner: Owner, name: str) -> list[Any]:
     """The whole table in order; what is sealed is opened."""
     if name != "recipients":
-        return owner.execute(f"SELECT * FROM {TABLES[name]} ORDER BY 1").fetchall()
+        return owner.execute(f"SELECT * FROM {TABLES[name]} ORDER BY 1, 2").fetchall()
     stored = owner.execute("SELECT * FROM recipients ORDER BY instance_id, subject").fetchall()
     return opened(log, owner.cursor(), stored)
 

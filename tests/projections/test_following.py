@@ -177,7 +177,9 @@ def test_the_handler_goes_on_when_all_connections_were_cut(
 
 def _count(conninfo: str) -> int:
     with psycopg.connect(conninfo) as connection:
-        row = connection.execute("SELECT count(*) FROM events WHERE topic = 'notification.requested'").fetchone()
+        row = connection.execute(
+            "SELECT count(*) FROM events WHERE topic = 'notification.requested'"
+        ).fetchone()
         return int(row[0]) if row else 0
 
 

@@ -107,9 +107,7 @@ def test_a_challenge_from_an_external_generator_stays_a_one_time_password(
 def test_a_session_challenge_is_for_the_sessions_user(story: Story, medium: str) -> None:
     story.add_user()
     story.tell("session.user.checked", SESSION, userID="ann", userResourceOwner="org-1")
-    story.tell(
-        f"session.otp.{medium}.challenged", SESSION, code="12345678", expiry=300, triggerOrigin=ORIGIN
-    )
+    story.tell(f"session.otp.{medium}.challenged", SESSION, code="12345678", expiry=300, triggerOrigin=ORIGIN)
     story.handle()
     request = story.request()  # NOT-5
     assert request.arguments == {"Domain": "login.acme.example", "ExpirySeconds": "300", "SessionID": "s1"}

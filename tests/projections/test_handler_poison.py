@@ -32,7 +32,9 @@ def story(log: Log, clock: Clock) -> Story:
 def damage(conninfo: str, position: int, how: Damage) -> None:
     """Only the owner can: the role we run as may not rewrite anything."""
     with psycopg.connect(conninfo) as connection:
-        row = connection.execute("SELECT state FROM events WHERE notification_id = %s", (position,)).fetchone()
+        row = connection.execute(
+            "SELECT state FROM events WHERE notification_id = %s", (position,)
+        ).fetchone()
         assert row
         connection.execute(
             "UPDATE events SET state = %s WHERE notification_id = %s", (how(bytes(row[0])), position)
@@ -53,7 +55,13 @@ def requested_for(story: Story) -> list[str]:
 
 @pytest.mark.parametrize(
     "how",
-    [flip, lambda state: state[:20], lambda state: bytes(len(state)), lambda state: b"", lambda state: b"\x09"],
+    [
+        flip,
+        lambda state: state[:20],
+        lambda state: bytes(len(state)),
+        lambda _: b"",
+        lambda _: b"\x09",
+    ],
     ids=["flipped", "truncated", "zeroed", "emptied", "of no known format"],
 )
 @pytest.mark.parametrize("batch", [1, 500])
@@ -74,7 +82,9 @@ def test_a_damaged_event_is_set_aside_and_the_others_go_on(
 def test_two_swapped_bodies_are_both_set_aside(story: Story, conninfo: str) -> None:
     one, other = story.ask_for_code("ann"), story.ask_for_code("bob")
     with psycopg.connect(conninfo) as connection:
-        connection.execute("UPDATE events a SET state = b.state FROM events b WHERE a.topic = b.topic AND a <> b")
+        connection.execute(
+            "UPDATE events a SET state = b.state FROM events b WHERE a.topic = b.topic AND a <> b"
+        )
     story.handle()
     assert story.decisions() == []
     assert [position for position, _, _ in quarantined(story)] == [one.position, other.position]

@@ -97,6 +97,11 @@ DAMAGES = {
         "UPDATE notifications SET version = 99, attempts = 9",
         "TRUNCATE notifications",
     ),
+    "pauses": (
+        "DELETE FROM delivery_pauses WHERE instance_id = 'elsewhere'",
+        "UPDATE delivery_pauses SET channel = 'sms'",
+        "INSERT INTO delivery_pauses VALUES ('acme', '', 1)",
+    ),
 }
 
 

@@ -49,8 +49,10 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 GROUPS = {
     "keys": ("create", "list", "revoke"),
-    "notifications": ("list", "show"),
+    "notifications": ("list", "show", "cancel", "resend", "resolve"),
     "projections": ("list", "rebuild"),
+    "delivery": ("pause", "resume", "status"),
+    "quarantine": ("list", "redrive"),
     "providers": ("test",),
 }
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 from rich.text import Text
 
-from tidings.cli import output
+from tidings.cli import notification_commands, output
 from tidings.cli.options import JsonOption, KeyOption, UrlOption, required_key, service_url
 from tidings.rest import Service
 
@@ -27,9 +27,12 @@ _PATH = "/v1/notifications"
 
 
 def add_to(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Look at notifications and what happened to them.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Look at notifications, and cancel, resend or resolve them."
+    )
     group.command("list")(show_list)
     group.command("show")(show_one)
+    notification_commands.add_to(group)
     app.add_typer(group, name="notifications")
 
 

@@ -29,6 +29,9 @@ KeyOption: TypeAlias = Annotated[
     str,
     typer.Option("--key", envvar="TIDINGS_API_KEY", metavar="KEY", help="API key; `tidings keys` makes one."),
 ]
+ReasonOption: TypeAlias = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; stands in the log with the key's id.")
+]
 
 
 def settings_for(process: str, *, json_logs: bool = False) -> Settings:

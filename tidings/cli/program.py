@@ -26,6 +26,8 @@ COMMANDS = {
     "keys": "tidings.cli.keys",
     "append": "tidings.cli.append",
     "notifications": "tidings.cli.notifications",
+    "delivery": "tidings.cli.delivery",
+    "quarantine": "tidings.cli.quarantine",
     "projections": "tidings.cli.projections",
     "providers": "tidings.cli.providers",
     "settings": "tidings.cli.settings",

@@ -1,0 +1,49 @@
+"""A channel that stops where it is told to, until it may go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from notification_domain.outcomes import Outcome
+from workers.channels.port import Channel, Message, PointOfNoReturn
+
+
+class Gate:
+    """Holds deliveries before their point of no return, or with ``after`` when they have their outcome."""
+
+    def __init__(self, *, after: bool = False) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        self._after = after
+
+    def wrap(self, channel: Channel) -> Channel:
+        return _Gated(channel, self, after=self._after)
+
+    async def pass_through(self) -> None:
+        self.reached.set()
+        await self.open.wait()
+
+
+class _Gated:
+    def __init__(self, channel: Channel, gate: Gate, *, after: bool) -> None:
+        self.provider = channel.provider
+        self.at_once = channel.at_once
+        self.at_once = channel.at_once
+        self._channel = channel
+        self._gate = gate
+        self._after = after
+
+    async def deliver(self, message: Message, begin: PointOfNoReturn) -> Outcome | None:
+        if self._after:
+            outcome = await self._channel.deliver(message, begin)
+            await self._gate.pass_through()
+            return outcome
+
+        async def held_back() -> bool:
+            await self._gate.pass_through()
+            return await begin()
+
+        return await self._channel.deliver(message, held_back)
+
+    async def close(self) -> None:
+        await self._channel.close()

@@ -1,0 +1,74 @@
+"""What a worker reads after a claim, and what it leaves alone."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from notification_domain.notification_events import Reason
+from tests.workers.conftest import Office, notification_of, until
+from workers.loading import load
+
+
+def rewrite(conninfo: str, notification: UUID, statement: str) -> None:
+    """As the owner: the role a worker runs as may not."""
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(f"{statement} WHERE originator_id = %s".encode(), (notification,))
+
+
+def tell_two(office: Office) -> tuple[UUID, UUID]:
+    for user in ("ann", "bob"):
+        office.story.add_user(user)
+        office.story.ask_for_code(user)
+    office.story.handle()
+    return notification_of("2"), notification_of("4")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET topic = 'notification.forwarded'",
+        "UPDATE events SET state = set_byte(state, length(state) - 1, 0)",
+        "UPDATE events SET state = ''",
+    ],
+    ids=["written by newer code", "damaged", "emptied"],
+)
+async def test_a_stream_that_cannot_be_read_is_left_alone_and_the_others_are_sent(
+    office: Office, conninfo: str, statement: str
+) -> None:
+    unreadable, readable = tell_two(office)
+    rewrite(conninfo, unreadable, statement)
+    assert [one.held.notification for one in load(office.log, office.claim())] == [readable]
+    office.lose_leases()
+    async with office.working():
+        await until(lambda: office.topics(readable)[-1] == "NotificationSent")
+    assert [mail["to"] for mail in await office.messages()] == [["bob@example.com"]]
+    assert office.story.count("due_notifications") == 1
+
+
+async def test_nothing_is_read_for_no_claims(office: Office) -> None:
+    assert load(office.log, []) == []
+
+
+async def test_everything_about_a_claim_is_read_at_once(office: Office) -> None:
+    office.story.tell("instance.default.language.set", "instance", language="de")
+    office.story.tell("org.added", "organisation/org-1", name="Acme")
+    office.story.add_user(organisation_id="org-1")
+    office.story.ask_for_code(code="K7XQ2M")
+    office.story.handle()
+    (one,) = load(office.log, office.claim())
+    assert one.code == "K7XQ2M"
+    assert one.recipient.known
+    assert one.recipient.user.last_email == "ann@example.com"
+    assert one.recipient.organisation.name == "Acme"
+    assert one.recipient.instance.default_language == "de"
+    assert (one.lost_claims, one.obstacle) == (0, None)
+
+
+async def test_what_stands_against_it_is_read_with_it(office: Office) -> None:
+    tell_two(office)
+    office.story.tell("user.locked", "user/bob")
+    loaded = {one.held.notification: one.obstacle for one in load(office.log, office.claim())}
+    assert loaded == {notification_of("2"): None, notification_of("4"): Reason.USER_INACTIVE}
