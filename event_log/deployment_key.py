@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -53,4 +54,7 @@ class Seal:
 
     def open(self, sealed: bytes, associated: bytes) -> bytes:
         """Raises cryptography's InvalidTag when a byte of the value or of ``associated`` differs."""
-        return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+        except ValueError:  # too short to be anything that was sealed
+            raise InvalidTag from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -12,10 +13,13 @@ from cryptography.exceptions import InvalidTag
 from psycopg import Cursor
 
 from event_log.deployment_key import KEY_BYTES, DeploymentKey, Seal
-from event_log.errors import Undecodable
+from event_log.errors import DatabaseUnusable, Undecodable
 from event_log.sql import load
 
 _queries = load("event_log", "keyring.sql")
+_logger = logging.getLogger(__name__)
+_PROOF = UUID(int=0)
+"""Names the row by which a deployment's key is known again."""
 _KEPT = 20_000
 """Keys kept unwrapped in a process, the least recently used go first."""
 
@@ -52,8 +56,26 @@ class Keyring:
         if unknown:
             cursor.execute(_queries.select_by_id, {"key_ids": unknown}, prepare=True)
             for key_id, wrapped in cursor.fetchall():
-                seals[key_id] = self._remember(key_id, wrapped)
+                try:
+                    seals[key_id] = self._remember(key_id, wrapped)
+                except Undecodable as damage:
+                    # One damaged key must not stop the readers of all others: it counts as destroyed.
+                    _logger.error("%s", damage)  # noqa: TRY400  # says all
         return seals
+
+    def prove(self, cursor: Cursor[Any]) -> None:
+        """Raises DatabaseUnusable when the deployment's key is not the one this database was begun with."""
+        proof = {"key_id": _PROOF, "wrapped_key": self._wrap.seal(_PROOF.bytes, _PROOF.bytes)}
+        cursor.execute(_queries.begin_proof, proof)
+        cursor.execute(_queries.select_by_id, {"key_ids": [_PROOF]})
+        row = cursor.fetchone()
+        try:
+            self._wrap.open(bytes(row[1]) if row else b"", _PROOF.bytes)
+        except InvalidTag:
+            raise DatabaseUnusable(
+                "this database was begun with another secret key: "
+                "give back the TIDINGS_SECRET_KEY (or the secret.key file) it was made with."
+            ) from None
 
     def _select(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
         cursor.execute(
@@ -97,9 +119,7 @@ class Keyring:
         try:
             seal = Seal(self._wrap.open(bytes(wrapped), key_id.bytes), self._chance)
         except InvalidTag:
-            raise Undecodable(
-                "a subject's key does not open: was TIDINGS_SECRET_KEY (or the secret.key file) changed?"
-            ) from None
+            raise Undecodable(f"the key {key_id} of a subject was altered and does not open") from None
         with self._guard:
             self._seals[key_id] = seal
             if len(self._seals) > _KEPT:

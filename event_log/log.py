@@ -39,6 +39,12 @@ class Log:
         self.recorder = LogRecorder(database.datastore)
         self.mapper = LogMapper()
 
+    def open(self) -> None:
+        """Refuse a database that is not fit, or not ours: raises DatabaseUnusable or LogUnavailable."""
+        self.database.open()
+        with self.database.connection() as connection:
+            self.keyring.prove(connection.cursor())
+
     @contextmanager
     def appending(self) -> Iterator[Append]:
         """A transaction that holds the append lock from its first statement to its commit.

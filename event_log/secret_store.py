@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -12,11 +13,11 @@ from cryptography.exceptions import InvalidTag
 from psycopg import Cursor
 
 from event_log.deployment_key import Seal
-from event_log.errors import Undecodable
 from event_log.sql import load
 from notification_domain.secret_fields import REFERENCE
 
 _queries = load("event_log", "secret_store.sql")
+_logger = logging.getLogger(__name__)
 
 
 class KeptSecret(msgspec.Struct, frozen=True):
@@ -51,29 +52,21 @@ def keep(cursor: Cursor[Any], secrets: Sequence[KeptSecret]) -> None:
 
 
 def reveal(cursor: Cursor[Any], seal: Seal, references: Sequence[str]) -> dict[str, str]:
-    """Values by reference; one that was used up or has expired is missing. For sending only."""
+    """Values by reference; one that was used up, has expired or was altered is missing. For sending only."""
     ids = [UUID(reference.removeprefix(REFERENCE)) for reference in references if reference]
     if not ids:
         return {}
     cursor.execute(_queries.select, {"ids": ids}, prepare=True)
+    opened = {secret_id: _opened(seal, secret_id, bytes(sealed)) for secret_id, sealed in cursor.fetchall()}
+    return {f"{REFERENCE}{secret_id}": value for secret_id, value in opened.items() if value is not None}
+
+
+def _opened(seal: Seal, secret_id: UUID, sealed: bytes) -> str | None:
     try:
-        return {
-            f"{REFERENCE}{secret_id}": seal.open(bytes(sealed), secret_id.bytes).decode()
-            for secret_id, sealed in cursor.fetchall()
-        }
+        return seal.open(sealed, secret_id.bytes).decode()
     except InvalidTag:
-        raise Undecodable(
-            "a secret does not open: was TIDINGS_SECRET_KEY (or the secret.key file) changed?"
-        ) from None
-
-
-def is_kept(cursor: Cursor[Any], reference: str, now: datetime) -> bool:
-    """Whether a secret can still be revealed, without revealing it."""
-    cursor.execute(
-        _queries.is_kept, {"id": UUID(reference.removeprefix(REFERENCE)), "now": now}, prepare=True
-    )
-    row = cursor.fetchone()
-    return bool(row and row[0])
+        _logger.error("the secret %s was altered and does not open", secret_id)  # noqa: TRY400  # says all
+        return None
 
 
 def forget(cursor: Cursor[Any], causes: Sequence[tuple[UUID, int]]) -> None:

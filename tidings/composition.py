@@ -80,8 +80,9 @@ def open_log(settings: Settings, address: str, process: str, connections: int = 
         application_name=f"tidings {process}",
     )
     try:
-        database.open()
-        yield Log(database, deployment_key(settings), os.urandom)
+        log = Log(database, deployment_key(settings), os.urandom)
+        log.open()
+        yield log
     finally:
         database.close()
 

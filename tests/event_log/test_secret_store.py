@@ -9,7 +9,6 @@ import pytest
 
 from event_log import due_queue, secret_store
 from event_log.deployment_key import DeploymentKey, Seal
-from event_log.errors import Undecodable
 from event_log.intake import Appended, CallerEvent, append
 from event_log.log import Log, read_stream
 from notification_domain.identity import stream_id
@@ -154,15 +153,13 @@ def test_a_secret_does_not_open_in_anothers_place(log: Log, conninfo: str) -> No
         connection.execute(
             "UPDATE secrets s SET sealed = o.sealed FROM secrets o WHERE o.secret_id <> s.secret_id"
         )
-    with pytest.raises(Undecodable, match="TIDINGS_SECRET_KEY"):
-        revealed(log)
+    assert revealed(log) == {}
 
 
 def test_a_secret_does_not_open_under_another_deployment_key(log: Log) -> None:
     append(log, "acme", [code()])
     log.secret_seal = Seal(DeploymentKey(bytes(32)).derive("secrets"), bytes)
-    with pytest.raises(Undecodable, match="TIDINGS_SECRET_KEY"):
-        revealed(log)
+    assert revealed(log) == {}
 
 
 def test_the_answer_names_positions_when_codes_were_moved(log: Log) -> None:
