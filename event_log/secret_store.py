@@ -69,6 +69,15 @@ def _opened(seal: Seal, secret_id: UUID, sealed: bytes) -> str | None:
         return None
 
 
+def is_kept(cursor: Cursor[Any], reference: str, now: datetime) -> bool:
+    """Whether a secret can still be revealed, without revealing it."""
+    cursor.execute(
+        _queries.is_kept, {"id": UUID(reference.removeprefix(REFERENCE)), "now": now}, prepare=True
+    )
+    row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 def forget(cursor: Cursor[Any], causes: Sequence[tuple[UUID, int]]) -> None:
     """Remove the codes of events (stream, version) that have no open notification left."""
     if causes:

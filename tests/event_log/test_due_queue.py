@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from event_log import due_queue
-from event_log.due_queue import FENCE_MARGIN, NEVER, Claim, DueRow, Overtaken, due_row
+from event_log.due_queue import FENCE_MARGIN, NEVER, Claim, DueRow, Overtaken, Turn, due_row
 from event_log.log import Log
 from notification_domain.identity import stream_id
 from notification_domain.notification import fold
@@ -67,7 +67,12 @@ def claim(log: Log, clock: Clock) -> Callable[..., list[Claim]]:
     ) -> list[Claim]:
         with log.database.connection() as connection:
             return due_queue.claim(
-                connection.cursor(), clock(), limit=limit, lease=lease, channels=channels, after=after
+                connection.cursor(),
+                clock(),
+                limit=limit,
+                lease=lease,
+                channels=channels,
+                turn=Turn((), after),
             )
 
     return take
@@ -299,7 +304,7 @@ def test_a_lost_lease_is_neither_extended_nor_held(
 
     wait_until(is_lost)
     with log.database.connection() as connection:
-        assert due_queue.held(connection.cursor(), mine) == set()
+        assert due_queue.held(connection.cursor(), mine) == {mine[0][0]: False}
 
 
 def test_a_lease_counts_as_held_while_more_than_the_margin_is_left(
@@ -309,7 +314,7 @@ def test_a_lease_counts_as_held_while_more_than_the_margin_is_left(
     (long,) = leases(claim(limit=1))
     (short,) = leases(claim(limit=1, lease=FENCE_MARGIN - timedelta(milliseconds=1)))
     with log.database.connection() as connection:
-        assert due_queue.held(connection.cursor(), [long, short]) == {long[0]}
+        assert due_queue.held(connection.cursor(), [long, short]) == {long[0]: True, short[0]: False}
 
 
 # --- what kills its worker ----------------------------------------------------------------------

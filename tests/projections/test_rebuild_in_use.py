@@ -188,6 +188,7 @@ WRITING = {
     "due": f"SELECT pg_advisory_xact_lock({APPEND_LOCK})",
     "recipients": "UPDATE tracking SET position = position WHERE projection = 'handler'",
     "history": "UPDATE tracking SET position = position WHERE projection = 'history'",
+    "pauses": f"SELECT pg_advisory_xact_lock({APPEND_LOCK})",
 }
 
 
@@ -212,6 +213,7 @@ def test_a_held_writer_waits_until_the_transaction_ends(
         "due": AppendLock(owning),
         "recipients": Tracked("handler"),
         "history": Tracked("history"),
+        "pauses": AppendLock(owning),
     }
     with psycopg.connect(conninfo, autocommit=True) as other:
         other.execute("SET lock_timeout = '50ms'")
