@@ -115,6 +115,40 @@ class RedrivenStream(msgspec.Struct, frozen=True):
     remaining: list[QuarantinedEvent]
 
 
+class ProviderPause(msgspec.Struct, frozen=True):
+    """Nothing is attempted until then: the account was at fault ``faults`` times in a row."""
+
+    until: datetime
+    faults: int
+    error: str
+
+
+class SmsProvider(msgspec.Struct, frozen=True):
+    """``missing`` names what must be set before it can be activated; ``settings`` holds no secret."""
+
+    id: str
+    kind: str
+    description: str
+    active: bool
+    missing: list[str]
+    settings: dict[str, str]
+    paused: ProviderPause | None
+
+
+class SmsProviders(msgspec.Struct, frozen=True):
+    """``unreadable`` says why the list may not be whole."""
+
+    items: list[SmsProvider]
+    unreadable: str | None
+
+
+class NewSmsProvider(msgspec.Struct, frozen=True):
+    """``signing_key`` is shown this once, when one was made."""
+
+    provider: SmsProvider
+    signing_key: str | None
+
+
 class NotificationDetail(NotificationItem, frozen=True, kw_only=True):
     """A notification with its events, oldest first: ``type``, ``at``, ``position`` and fields of its own."""
 

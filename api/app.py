@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from api import operations as documented
 from api import operator_operations as operators
 from api import pages
+from api import provider_operations as providing
 from api.answers import json_response
 from api.authentication import Authentication
 from api.boundary import Boundary, answer_http_error, answer_log_error, answer_refused
@@ -29,6 +30,7 @@ from api.metrics import Metrics
 from api.openapi import openapi_document
 from api.operations import Operation
 from api.problems import Refused
+from api.providers import ProviderPages
 from api.quarantine import Quarantine
 from event_log.api_keys import verify_key
 from event_log.errors import EventLogError
@@ -67,6 +69,7 @@ def _endpoints(dependencies: ApiDependencies, metrics: Metrics) -> list[tuple[Op
         (documented.LIST_NOTIFICATIONS, history.list_notifications),
         (documented.SHOW_NOTIFICATION, history.show_notification),
         *_operators_endpoints(dependencies, authentication),
+        *_providers_endpoints(dependencies, authentication),
         (documented.LIVE, health.live),
         (documented.READY, health.ready),
         (documented.METRICS, health.metrics),
@@ -113,8 +116,23 @@ def _operators_endpoints(
     ]
 
 
+def _providers_endpoints(
+    dependencies: ApiDependencies, authentication: Authentication
+) -> list[tuple[Operation, Endpoint]]:
+    providers = ProviderPages(dependencies, authentication)
+    return [
+        (providing.LIST_PROVIDERS, providers.list_providers),
+        (providing.ADD_PROVIDER, providers.add),
+        (providing.CHANGE_PROVIDER, providers.change),
+        (providing.RENEW_TOKEN, providers.token),
+        (providing.ACTIVATE, providers.activate),
+        (providing.DEACTIVATE, providers.deactivate),
+        (providing.REMOVE_PROVIDER, providers.remove),
+    ]
+
+
 def _document_endpoint() -> Endpoint:
-    operations = (*documented.OPERATIONS, *operators.OPERATIONS)
+    operations = (*documented.OPERATIONS, *operators.OPERATIONS, *providing.OPERATIONS)
     document = msgspec.Raw(msgspec.json.encode(openapi_document(operations)))
 
     async def answer(_: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -25,6 +25,20 @@ _IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,200})"?')
 
 async def read_command(request: Request, seconds: float, *optional: str) -> dict[str, Any]:
     """The members; ``reason`` is always among them, others only if named. Raises Refused."""
+    members = await read_object(request, seconds)
+    faults = [*unknown(members, {"reason", *optional}), *_wrong(members, {"reason", *optional})]
+    refuse_faults(faults)
+    return members
+
+
+def refuse_faults(faults: Sequence[Fault]) -> None:
+    """Raises Refused when there are any."""
+    if faults:
+        raise Refused(INVALID_COMMAND, f"{faults[0].pointer or 'The body'} {faults[0].detail}.", faults)
+
+
+async def read_object(request: Request, seconds: float) -> dict[str, Any]:
+    """The members of a JSON object, whatever they are. Raises Refused."""
     given = request.headers.get("content-type", "")
     if not _CONTENT_TYPE.fullmatch(given.strip()):
         raise Refused(
@@ -32,11 +46,7 @@ async def read_command(request: Request, seconds: float, *optional: str) -> dict
             f"The content type must be {MEDIA_TYPE}, in UTF-8, not {given[:100] or 'absent'}.",
             headers={"Accept-Post": MEDIA_TYPE},
         )
-    members = _members(await read_body(request, MOST_BYTES, seconds))
-    faults = [*_unknown(members, {"reason", *optional}), *_wrong(members, {"reason", *optional})]
-    if faults:
-        raise Refused(INVALID_COMMAND, f"{faults[0].pointer or 'The body'} {faults[0].detail}.", faults)
-    return members
+    return _members(await read_body(request, MOST_BYTES, seconds))
 
 
 def idempotency_key(request: Request) -> str:
@@ -60,7 +70,7 @@ def _members(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _unknown(members: Mapping[str, Any], known: set[str]) -> list[Fault]:
+def unknown(members: Mapping[str, Any], known: set[str]) -> list[Fault]:
     return [Fault(pointer_to([name]), "is not known here") for name in members if name not in known]
 
 

@@ -147,6 +147,15 @@ NOT_PARKED = _kind(
     "There is no doubt to resolve",
     "Only a parked notification can be resolved. `state` says how far it has come.",
 )
+PROVIDER_EXISTS = _kind(
+    "provider-exists", 409, "There is such a provider already", "Give a new provider a new id."
+)
+PROVIDER_INCOMPLETE = _kind(
+    "provider-incomplete",
+    409,
+    "A part of the provider is missing",
+    "`missing` names each part without which nothing can leave through it; set them first.",
+)
 UNREADABLE = _kind(
     "unreadable",
     409,

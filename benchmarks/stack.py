@@ -47,15 +47,13 @@ class Stack:
             items: list[dict[str, Any]] = body["items"]
             return items
 
-    async def append_until_accepted(self, events: Sequence[dict[str, Any]]) -> None:
+    async def append_until_accepted(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """As a careful client does: the same batch again until it is answered."""
         while True:
             try:
-                await self.append(events)
+                return await self.append(events)
             except (aiohttp.ClientError, RuntimeError, TimeoutError):
                 await asyncio.sleep(0.2)
-            else:
-                return
 
     async def accepted_messages(self) -> int:
         async with self.session.get(f"{self.url}/sandbox/messages?limit=0") as answer:

@@ -51,22 +51,17 @@ async def main(count: int) -> None:
         before = running.cpu_seconds()
         seconds = await measure(running, count)
         after = running.cpu_seconds()
-        ids = Counter(entry["id"] for entry in await _mail_ids(running))
+        # Each user is told one thing, so a mailbox that got two mails got one twice.
+        mails = Counter(entry["to"][0] for entry in running.ledger())
     cpu = {name: after[name] - before.get(name, 0.0) for name in after}
     _print(Console(), seconds, count, cpu)
     result = {
         "notifications": count,
-        "delivered": len(ids),
-        "twice": sum(1 for times in ids.values() if times > 1),
+        "delivered": len(mails),
+        "twice": sum(1 for times in mails.values() if times > 1),
         "notifications_per_s": round(count / seconds, 1),
     }
     print(json.dumps(result))
-
-
-async def _mail_ids(running: Stack) -> list[dict[str, str]]:
-    async with running.session.get(f"{running.url}/sandbox/messages?limit=100000") as answer:
-        items = (await answer.json())["items"]
-    return [{"id": item["headers"]["Message-ID"][0]} for item in items]
 
 
 if __name__ == "__main__":

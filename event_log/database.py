@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import eventsourcing.postgres as es
@@ -12,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
+from psycopg_pool.base import AttemptWithBackoff
 
 from event_log.errors import DatabaseUnusable, LogUnavailable
 from event_log.sql import load
@@ -26,6 +28,7 @@ IDLE_IN_TRANSACTION_SECONDS = 5.0
 """A frozen writer that holds the append lock blocks everyone for this long at most."""
 
 _PROBE_SECONDS = 5
+_LONGEST_RECONNECT_PAUSE = 0.5
 
 _UNAVAILABLE = (
     psycopg.OperationalError,
@@ -36,7 +39,10 @@ _UNAVAILABLE = (
 
 
 class Database:
-    """Connections for one process. ``role`` is what every statement runs as, empty for the owner."""
+    """Connections for one process. ``role`` is what every statement runs as, empty for the owner.
+
+    A ``statement_limit`` above 0 ends statements that take longer; their transaction is rolled back.
+    """
 
     def __init__(
         self,
@@ -46,10 +52,12 @@ class Database:
         max_size: int = 4,
         application_name: str = "tidings",
         connect_timeout: float = 10.0,
+        statement_limit: timedelta = timedelta(),
     ) -> None:
         self.conninfo = conninfo
         self.role = role
         self.datastore = _Datastore(conninfo, role, max_size, application_name, connect_timeout)
+        self.datastore.statement_limit = statement_limit
 
     def open(self) -> None:
         """Connect and refuse a server that could lose or rewrite what we promise to keep.
@@ -82,11 +90,10 @@ class Database:
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
         """An autocommit connection; what the network or the server does to it is LogUnavailable."""
         try:
-            self.datastore.pool.open()
-            with self.datastore.pool.connection() as connection:
-                connection.row_factory = tuple_row  # type: ignore[assignment]  # the library's rows are dicts
+            with self.datastore.alive() as connection:
+                connection.row_factory = tuple_row
                 try:
-                    yield connection  # type: ignore[misc]  # as above
+                    yield connection
                 finally:
                     connection.row_factory = dict_row
         except psycopg.errors.InsufficientPrivilege as error:
@@ -98,8 +105,25 @@ class Database:
         self.datastore.close()
 
 
+class _Pool(es.ConnectionPool[psycopg.Connection[Any]]):
+    """Connects again soon after the server is back: the library's pauses double without a bound."""
+
+    def _add_connection(self, attempt: AttemptWithBackoff | None, growing: bool = False) -> None:
+        super()._add_connection(attempt or _Attempt(timeout=self.reconnect_timeout), growing)
+
+
+class _Attempt(AttemptWithBackoff):
+    INITIAL_DELAY = 0.05
+
+    def update_delay(self, now: float) -> None:
+        super().update_delay(now)
+        self.delay = min(self.delay, _LONGEST_RECONNECT_PAUSE)
+
+
 class _Datastore(es.PostgresDatastore):
     """The library's datastore, built from a conninfo string and switched to our role."""
+
+    statement_limit = timedelta()
 
     def __init__(
         self, conninfo: str, role: str, max_size: int, application_name: str, connect_timeout: float
@@ -116,14 +140,35 @@ class _Datastore(es.PostgresDatastore):
             idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_SECONDS,
             pool_size=1,
             max_overflow=max_size - 1,
-            pre_ping=True,
         )
         kwargs = self.pool.kwargs
         assert isinstance(kwargs, dict)
         kept: dict[str, Any] = {name: value for name, value in kwargs.items() if value != ""}
         parameters = kept | given | {"application_name": application_name}
-        self.pool.kwargs = parameters
+        self.pool = _Pool(
+            kwargs=parameters,
+            min_size=1,
+            max_size=max_size,
+            open=False,
+            configure=self.after_connect_func(),
+            timeout=connect_timeout,
+        )
         self.probing = {"connect_timeout": _PROBE_SECONDS} | parameters
+
+    @contextmanager
+    def alive(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection that answered just now; those that broke while they lay idle are replaced."""
+        self.pool.open()
+        connection = self.pool.getconn()
+        while not _answers(connection):
+            # The library's own check would pause longer with each broken one it meets.
+            self.pool.putconn(connection)
+            connection = self.pool.getconn()
+        try:
+            with connection:
+                yield connection
+        finally:
+            self.pool.putconn(connection)
 
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         limit_idleness = super().after_connect_func()
@@ -131,10 +176,20 @@ class _Datastore(es.PostgresDatastore):
 
         def after_connect(connection: psycopg.Connection[Any]) -> None:
             limit_idleness(connection)
+            if limit := self.statement_limit // timedelta(milliseconds=1):
+                connection.execute(sql.SQL("SET statement_timeout = {}").format(limit))
             if role:
                 connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
 
         return after_connect
+
+
+def _answers(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        es.ConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        return False
+    return True
 
 
 def _check_server(connection: psycopg.Connection[TupleRow]) -> None:

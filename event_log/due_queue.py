@@ -44,6 +44,8 @@ class DueRow(msgspec.Struct, frozen=True):
     cause_stream: UUID
     cause_version: int
     supersede_key: str
+    retry: bool = False
+    """It has come to an outcome in this cycle."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -76,6 +78,7 @@ def due_row(notification: UUID, instance: str, state: State) -> DueRow | None:
         cause_stream=stream_id(instance, request.source.subject),
         cause_version=request.source.version,
         supersede_key=request.supersede_key,
+        retry=progress.backoff is not None or progress.unknowns > 0,
     )
 
 
@@ -112,31 +115,63 @@ def pull_forward(
         cursor.execute(statement, columns, prepare=True)
 
 
-def claim(  # what is due, for whom, how long
+class Turn(msgspec.Struct, frozen=True):
+    """Whose turn it is in a claim that does not reach everybody."""
+
+    recent: tuple[str, ...] = ()
+    """Instances served lately, the one served longest ago first; all others come before them."""
+    after: str = ""
+    """Among those others the round begins behind this instance."""
+
+
+NOBODYS_TURN = Turn()
+BOTH = (False, True)
+"""First attempts and retries."""
+
+
+def claim(  # noqa: PLR0913  # what is due, for whom, how long
     cursor: Cursor[Any],
     now: datetime,
     *,
     limit: int,
     lease: timedelta,
     channels: Sequence[str],
-    after: str = "",
+    turn: Turn = NOBODYS_TURN,
+    retries: Sequence[bool] = BOTH,
+    in_order: bool = False,
 ) -> list[Claim]:
     """Lease up to ``limit`` due notifications, round the instances, codes before invitations.
 
-    The round begins behind the instance ``after``: when one claim does not reach everybody, the next
-    should go on from there. One short statement that takes no append lock. A row that lost two claims
-    is taken alone.
+    With ``in_order`` one an instance at most, as they stand in the log, and none while the one in front is
+    leased. One short statement that takes no append lock. A row that lost two claims is taken alone.
     """
     cursor.execute(
-        _queries.claim,
-        {"now": now, "limit": limit, "lease": lease, "channels": list(channels), "after": after},
+        _queries.claim_in_order if in_order else _queries.claim,
+        {
+            "now": now,
+            "limit": limit,
+            "lease": lease,
+            "channels": list(channels),
+            "recent": list(turn.recent),
+            "after": turn.after,
+            "retries": list(retries),
+        },
         prepare=True,
     )
     return [Claim(*row) for row in cursor.fetchall()]
 
 
-def held(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> set[UUID]:
-    """Those notifications whose lease (id, token) still runs on the database's clock, with a margin."""
+def instances_with_work(cursor: Cursor[Any], now: datetime) -> list[str]:
+    """Those where something is due, the one that waits longest first."""
+    cursor.execute(_queries.instances_with_work, {"now": now})
+    return [instance for (instance,) in cursor.fetchall()]
+
+
+def held(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> dict[UUID, bool]:
+    """The notifications whose lease (id, token) nobody else has taken since, and whether it still runs.
+
+    It runs on the database's clock, and counts as run out a margin before its end.
+    """
     cursor.execute(
         _queries.held,
         {
@@ -146,7 +181,7 @@ def held(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> set[UUID]:
         },
         prepare=True,
     )
-    return {notification for (notification,) in cursor.fetchall()}
+    return dict(cursor.fetchall())
 
 
 def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:

@@ -1,17 +1,18 @@
 -- name: put
 INSERT INTO due_notifications (
     notification_id, instance_id, channel, priority, not_before, expires_at,
-    cause_stream, cause_version, supersede_key, due_at
+    cause_stream, cause_version, supersede_key, retry, due_at
 )
 SELECT *, given.not_before FROM unnest(
     %(notification)s::uuid[], %(instance)s::text[], %(channel)s::text[], %(priority)s::smallint[],
     %(not_before)s::timestamptz[], %(expires_at)s::timestamptz[],
-    %(cause_stream)s::uuid[], %(cause_version)s::bigint[], %(supersede_key)s::text[]
+    %(cause_stream)s::uuid[], %(cause_version)s::bigint[], %(supersede_key)s::text[], %(retry)s::boolean[]
 ) AS given (notification_id, instance_id, channel, priority, not_before, expires_at,
-            cause_stream, cause_version, supersede_key)
+            cause_stream, cause_version, supersede_key, retry)
 ON CONFLICT (notification_id) DO UPDATE SET
     not_before = excluded.not_before,
     expires_at = excluded.expires_at,
+    retry = excluded.retry,
     due_at = excluded.due_at,
     claims = 0,
     lease_token = NULL,
@@ -43,17 +44,22 @@ WITH RECURSIVE instances (instance_id) AS (
 -- What is paused is not claimed, for one instance or, with an empty name, for all.
 served AS MATERIALIZED (
     SELECT i.instance_id,
+           -- Who was served longest ago comes first, and before them who is not remembered at all.
+           lately.served_before,
            ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
                   WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
                                      WHERE p.instance_id IN ('', i.instance_id)
                                        AND p.channel IN ('', mine.channel))) AS channels
       FROM instances i
+      LEFT JOIN unnest(%(recent)s::text[]) WITH ORDINALITY AS lately (instance_id, served_before)
+        ON lately.instance_id = i.instance_id
      WHERE i.instance_id IS NOT NULL
 ),
 due AS (
-    SELECT candidate.*, i.instance_id <= %(after)s AS had_its_turn, i.instance_id
+    SELECT candidate.*, i.instance_id <= %(after)s AS had_its_turn, i.instance_id, i.served_before
       FROM served i
      CROSS JOIN (VALUES (0), (1), (2)) AS p (priority)
+     CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
      CROSS JOIN LATERAL (
          SELECT d.notification_id, d.priority, d.claims,
                 row_number() OVER (ORDER BY d.due_at) AS turn
@@ -62,6 +68,7 @@ due AS (
                            FROM due_notifications d
                           WHERE d.instance_id = i.instance_id
                             AND d.priority = p.priority
+                            AND d.retry = k.retry
                             AND d.due_at <= %(now)s
                             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
                             AND d.channel = ANY(i.channels)
@@ -76,6 +83,7 @@ due AS (
                            FROM due_notifications d
                           WHERE d.instance_id = i.instance_id
                             AND d.priority = p.priority
+                            AND d.retry = k.retry
                             AND d.expires_at <= %(now)s
                             AND d.not_before < '9999-01-01 00:00:00+00'
                             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
@@ -84,7 +92,7 @@ due AS (
                           LIMIT %(limit)s
                             FOR UPDATE SKIP LOCKED) AS d) AS d
      ) AS candidate
-     ORDER BY candidate.priority, candidate.turn, had_its_turn, i.instance_id
+     ORDER BY candidate.priority, candidate.turn, i.served_before NULLS FIRST, had_its_turn, i.instance_id
      LIMIT %(limit)s
 ),
 -- What has lost two claims may be what kills its worker: when its turn comes it is taken alone.
@@ -105,11 +113,114 @@ UPDATE due_notifications d
  WHERE d.notification_id = chosen.notification_id
 RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1
 
+-- name: claim_in_order
+-- The first in the log of what is due in an instance is its head; nothing behind it is taken while somebody
+-- has its lease. What a worker was lost with steps aside while it is tried again.
+WITH RECURSIVE instances (instance_id) AS (
+    (SELECT instance_id FROM due_notifications ORDER BY instance_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.instance_id FROM due_notifications d
+             WHERE d.instance_id > i.instance_id ORDER BY d.instance_id LIMIT 1)
+      FROM instances i
+     WHERE i.instance_id IS NOT NULL
+),
+served AS MATERIALIZED (
+    SELECT i.instance_id,
+           lately.served_before,
+           ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
+                  WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
+                                     WHERE p.instance_id IN ('', i.instance_id)
+                                       AND p.channel IN ('', mine.channel))) AS channels
+      FROM instances i
+      LEFT JOIN unnest(%(recent)s::text[]) WITH ORDINALITY AS lately (instance_id, served_before)
+        ON lately.instance_id = i.instance_id
+     WHERE i.instance_id IS NOT NULL
+),
+heads AS MATERIALIZED (
+    SELECT head.notification_id
+      FROM served i
+     CROSS JOIN LATERAL (
+         SELECT d.notification_id
+           FROM (VALUES (0), (1), (2)) AS p (priority)
+          CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
+          CROSS JOIN LATERAL (
+              SELECT d.notification_id, d.due_at
+                FROM due_notifications d
+               WHERE d.instance_id = i.instance_id
+                 AND d.priority = p.priority
+                 AND d.retry = k.retry
+                 AND d.due_at <= %(now)s
+                 AND d.channel = ANY(i.channels)
+                 AND NOT (d.claims > 1 AND d.lease_until IS NOT NULL AND d.lease_until >= clock_timestamp())
+               ORDER BY d.due_at
+               FETCH FIRST 1 ROWS WITH TIES) AS d
+           -- What one batch decided is due at the same time: the log knows which came first.
+           JOIN events e ON e.originator_id = d.notification_id AND e.originator_version = 1
+          ORDER BY d.due_at, e.notification_id
+          LIMIT 1
+     ) AS head
+     ORDER BY i.served_before NULLS FIRST, i.instance_id <= %(after)s, i.instance_id
+     LIMIT %(limit)s
+),
+-- What expired where nobody sends is nobody's head: it is cancelled in passing.
+expired AS (
+    SELECT d.notification_id
+      FROM served i
+     CROSS JOIN LATERAL (
+         SELECT d.notification_id
+           FROM due_notifications d
+          WHERE d.instance_id = i.instance_id
+            AND d.expires_at <= %(now)s
+            AND d.not_before < '9999-01-01 00:00:00+00'
+            AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+            AND d.channel <> ALL(i.channels)
+          LIMIT 1) AS d
+     LIMIT %(limit)s
+),
+-- Seen free above, but perhaps taken since: looked at again under the row's lock.
+chosen AS (
+    SELECT d.notification_id
+      FROM due_notifications d
+     WHERE d.notification_id IN (SELECT notification_id FROM heads UNION SELECT notification_id FROM expired)
+       AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE due_notifications d
+   SET lease_token = nextval('lease_tokens'),
+       lease_until = clock_timestamp() + %(lease)s,
+       claims = least(d.claims + 1, 10000)
+  FROM chosen
+ WHERE d.notification_id = chosen.notification_id
+RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1
+
+-- name: instances_with_work
+-- Those where something is due, the one that waits longest first.
+WITH RECURSIVE instances (instance_id) AS (
+    (SELECT instance_id FROM due_notifications ORDER BY instance_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.instance_id FROM due_notifications d
+             WHERE d.instance_id > i.instance_id ORDER BY d.instance_id LIMIT 1)
+      FROM instances i
+     WHERE i.instance_id IS NOT NULL
+)
+SELECT i.instance_id
+  FROM instances i
+ CROSS JOIN LATERAL (
+     SELECT min(first.due_at) AS since
+       FROM (VALUES (0), (1), (2)) AS p (priority)
+      CROSS JOIN (VALUES (false), (true)) AS k (retry)
+      CROSS JOIN LATERAL (
+          SELECT d.due_at FROM due_notifications d
+           WHERE d.instance_id = i.instance_id AND d.priority = p.priority AND d.retry = k.retry
+           ORDER BY d.due_at LIMIT 1) AS first
+ ) AS waiting
+ WHERE waiting.since <= %(now)s
+ ORDER BY waiting.since, i.instance_id
+
 -- name: held
-SELECT d.notification_id
+SELECT d.notification_id, d.lease_until > clock_timestamp() + %(margin)s
   FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
   JOIN due_notifications d USING (notification_id, lease_token)
- WHERE d.lease_until > clock_timestamp() + %(margin)s
 
 -- name: renew
 UPDATE due_notifications d

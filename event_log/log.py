@@ -33,6 +33,7 @@ class Log:
 
     def __init__(self, database: Database, key: DeploymentKey, chance: Callable[[int], bytes]) -> None:
         self.database = database
+        self.chance = chance
         self.keyring = Keyring(key, chance)
         self.secret_seal = Seal(key.derive("secrets"), chance)
         self.fingerprint_key = key.derive("fingerprints")

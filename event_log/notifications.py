@@ -130,7 +130,7 @@ def _write_back(move: Move, trigger: Trigger, stream: UUID, version: int) -> Env
         id=identity.write_back_id(move.notification, move.progress.cycle),
         type=trigger.sent_type,
         subject=request.source.subject,
-        data={"cause": cause, "organisation_id": request.organisation_id} | code_id,
+        data={"cause": cause, "organisation_id": request.organisation_id} | code_id | _generator(move),
     )
     return Envelope(
         instance=move.instance,
@@ -140,3 +140,11 @@ def _write_back(move: Move, trigger: Trigger, stream: UUID, version: int) -> Env
         fact=fact,
         fingerprint=bytes(FINGERPRINT_BYTES),
     )
+
+
+def _generator(move: Move) -> dict[str, dict[str, str]]:
+    """Who made a code that was made elsewhere, and under which name it can be checked."""
+    sent = next(event for event in move.events if isinstance(event, NotificationSent))
+    if move.request.secret or not move.request.generator_id:
+        return {}
+    return {"generatorInfo": {"id": sent.provider, "verificationId": sent.provider_message_id}}

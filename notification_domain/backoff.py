@@ -15,14 +15,18 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     max_delay: float = 1800.0
     factor: float = 2.0
     """Growth from one delay to the next; below 1 counts as 1."""
+    jitter: float = 1.0
+    """How much of the growth is left to chance, in [0, 1]."""
 
 
 def next_delay(previous: timedelta | None, policy: RetryPolicy, jitter: float) -> timedelta:
     """The delay after ``previous`` (None: the first), uniform in [delay, delay x factor), capped.
 
-    ``jitter`` lies in [0, 1). The jitter grows the next delay and never exceeds the cap, as in
-    ZITADEL's notification workers (row S1.17 of docs/parity.md).
+    With less than full jitter in the policy it is drawn from the upper part of that range alone; the first
+    delay from the lower. ``jitter`` in [0, 1) is the chance. It grows the next delay and never exceeds the
+    cap, as in ZITADEL's notification workers (row S1.17 of docs/parity.md).
     """
     base = policy.min_delay if previous is None else max(previous.total_seconds(), policy.min_delay)
-    factor = max(policy.factor, 1.0)
-    return timedelta(seconds=min(base * (1 + (factor - 1) * jitter), policy.max_delay))
+    growth = max(policy.factor, 1.0) - 1.0
+    certain = 0.0 if previous is None else 1.0 - policy.jitter
+    return timedelta(seconds=min(base * (1 + growth * (certain + policy.jitter * jitter)), policy.max_delay))

@@ -15,6 +15,9 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from notification_domain import provider_events
+from notification_domain.provider_events import ProviderFact
+
 Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
 NANOSECONDS_FROM = 10**9
 """Integer expiries from here up are nanoseconds: no code lives for thirty years."""
@@ -187,7 +190,7 @@ Fact: TypeAlias = (
     | PhoneChanged | PhoneVerified | PhoneRemoved | PasswordChanged | UserStateChanged | UserNameChanged
     | DomainClaimed | SessionUserChecked | SessionTerminated | NameSet | OrganisationStateChanged
     | DomainAdded | PrimaryDomainSet | DomainRemoved | DomainPolicySet | NotificationPolicySet
-    | DefaultLanguageSet | AllowedLanguagesSet | LoginV2Set
+    | DefaultLanguageSet | AllowedLanguagesSet | LoginV2Set | ProviderFact
 )  # fmt: skip
 
 
@@ -293,7 +296,8 @@ _INSTANCE: dict[str, _Known] = {
     "feature.instance.login_v2.set": _Known("instance", LoginV2Set),
 }
 
-_KNOWN = _USER | _SESSION | _ORGANISATION | _INSTANCE
+_PROVIDERS = {name: _Known("instance", fact) for name, fact in provider_events.TYPES.items()}
+_KNOWN = _USER | _SESSION | _ORGANISATION | _INSTANCE | _PROVIDERS
 
 _SPELLINGS = {
     "url_tmpl": "url_template",

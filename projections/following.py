@@ -26,6 +26,9 @@ POLL_SECONDS = 1.0
 """Wake-ups are only hints: this is the longest an event waits when one is lost."""
 BATCH = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_LONGEST_SILENCE = 1.0
+"""Seconds between two words of a leader; well below IDLE_IN_TRANSACTION_SECONDS."""
+_STILL_HERE = "SELECT 1"
 
 
 class Projection(Protocol):
@@ -82,27 +85,31 @@ class Follower:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _lead(self, stopped: threading.Event) -> None:
-        with self._database.connection() as connection:
+        with self._database.connection() as connection, connection.transaction():
+            # The lock lives with a transaction that does nothing else: of a process that stands still, the
+            # server ends it after IDLE_IN_TRANSACTION_SECONDS, and somebody else leads.
             cursor = connection.cursor()
             while not tracking.try_to_lead(cursor, self._name):
-                if stopped.wait(self._poll):
+                if stopped.wait(min(self._poll, _LONGEST_SILENCE)):
                     return
-            try:
-                self._leads()
-                self._follow(cursor, stopped)
-            finally:
-                # The lock lives with its connection: back in the pool it would keep everyone out, us too.
-                connection.close()
+            self._leads()
+            self._follow(cursor, stopped)
 
     def _follow(self, leadership: psycopg.Cursor[Any], stopped: threading.Event) -> None:
         while not stopped.is_set():
             self._woken.clear()
             while self._take_round() and not stopped.is_set():
-                pass
+                leadership.execute(_STILL_HERE)
             self._pause = _FIRST_PAUSE
-            self._woken.wait(self._poll)
-            # The lock lives with its connection: if that died, somebody else may lead now.
-            leadership.execute("SELECT 1")
+            self._rest(leadership)
+
+    def _rest(self, leadership: psycopg.Cursor[Any]) -> None:
+        """Until something may have happened; raises when somebody else may lead now."""
+        left = self._poll
+        while left > 0 and not self._woken.wait(min(left, _LONGEST_SILENCE)):
+            leadership.execute(_STILL_HERE)
+            left -= _LONGEST_SILENCE
+        leadership.execute(_STILL_HERE)
 
 
 def trailing_round(log: Log, projection: Projection, *, batch: int = BATCH) -> int:

@@ -112,7 +112,7 @@ UPDATE {new} n
 SELECT encode(sha256(coalesce(string_agg(row_hash, ''::bytea ORDER BY notification_id), ''::bytea)), 'hex')
   FROM (SELECT notification_id, sha256(convert_to(
             jsonb_build_array(notification_id, instance_id, channel, priority, extract(epoch FROM not_before),
-                extract(epoch FROM expires_at), cause_stream, cause_version, supersede_key)::text,
+                extract(epoch FROM expires_at), cause_stream, cause_version, supersede_key, retry)::text,
             'UTF8')) AS row_hash
           FROM {table}) AS rows
 

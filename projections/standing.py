@@ -23,6 +23,7 @@ TABLES = (
     "recipients",
     "notifications",
     "delivery_pauses",
+    "account_pauses",
 )
 
 

@@ -34,7 +34,7 @@ def positions(cursor: Cursor[Any]) -> dict[str, int]:
 
 
 def try_to_lead(cursor: Cursor[Any], projection: str) -> bool:
-    """Whether this connection is now the one that runs the projection, for as long as it lives."""
+    """Whether this transaction is now the one that runs the projection, for as long as it lasts."""
     cursor.execute(_queries.try_to_lead, {"projection": f"tidings projection {projection}"})
     row = cursor.fetchone()
     return bool(row and row[0])

@@ -11,4 +11,4 @@ UPDATE tracking SET position = %(to)s WHERE projection = %(projection)s AND posi
 SELECT projection, position FROM tracking ORDER BY projection
 
 -- name: try_to_lead
-SELECT pg_try_advisory_lock(hashtextextended(%(projection)s, 0))
+SELECT pg_try_advisory_xact_lock(hashtextextended(%(projection)s, 0))

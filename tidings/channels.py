@@ -53,7 +53,9 @@ def _email(settings: Settings, place: SandboxPlace | None) -> Channel | None:
 
 
 def _sandbox_email(place: SandboxPlace) -> Channel:
-    account = smtp_settings.SmtpSettings(place.smtp_host, place.smtp_port, tls="none", connections=SANDBOX_CONNECTIONS)
+    account = smtp_settings.SmtpSettings(
+        place.smtp_host, place.smtp_port, tls="none", connections=SANDBOX_CONNECTIONS
+    )
     return SmtpChannel(account, provider=SANDBOX)
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -71,13 +71,20 @@ def deployment_key(settings: Settings) -> DeploymentKey:
 
 
 @contextmanager
-def open_log(settings: Settings, address: str, process: str, connections: int = 4) -> Iterator[Log]:
-    """The log of a database that is up to date."""
+def open_log(
+    settings: Settings,
+    address: str,
+    process: str,
+    connections: int = 4,
+    statement_limit: timedelta = timedelta(),
+) -> Iterator[Log]:
+    """The log of a database that is up to date; a limit of 0 is none."""
     database = Database(
         address,
         role=settings.database_role,
         max_size=connections,
         application_name=f"tidings {process}",
+        statement_limit=statement_limit,
     )
     try:
         log = Log(database, deployment_key(settings), os.urandom)
@@ -97,12 +104,14 @@ def owners_log(settings: Settings, process: str, report: Report = quiet) -> Iter
 
 
 @contextmanager
-def process_log(settings: Settings, process: str, connections: int) -> Iterator[Log]:
+def process_log(
+    settings: Settings, process: str, connections: int, statement_limit: timedelta = timedelta()
+) -> Iterator[Log]:
     """The log for a long-running process. Only our own embedded server is migrated by the way."""
     with database_address(settings, _logger.info) as address:
         if settings.database_url is None:
             bring_up_to_date(settings, address, _logger.info)
-        with open_log(settings, address, process, connections) as log:
+        with open_log(settings, address, process, connections, statement_limit) as log:
             yield log
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from email.headerregistry import Address
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,6 +59,28 @@ def secret_text(value: SecretStr | None, file: Path | None) -> str:
     if value is not None:
         return value.get_secret_value()
     return file.read_text().strip() if file else ""
+
+
+def network(text: str) -> str:
+    ip_network(text)
+    return text
+
+
+Network = Annotated[str, AfterValidator(network)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
+
+
+class ProviderSettings(SettingsGroup):
+    """How the providers that instances set up for themselves are reached."""
+
+    twilio_url: Url = Field(default="https://api.twilio.com", description="Where Twilio's API is.")
+    twilio_verify_url: Url = Field(
+        default="https://verify.twilio.com", description="Where Twilio's Verify API is."
+    )
+    own_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks that HTTP providers may be in beside the public ones, such as 10.0.0.0/8.",
+    )
 
 
 class SmtpSettings(SettingsGroup):

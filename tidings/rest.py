@@ -61,6 +61,13 @@ class Service:
         except Later as later:
             raise later.reason from None
 
+    async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Any other method; raises NotFound, Refused or Unreachable at once."""
+        try:
+            return await self._ask(method, path, json=None if body is None else dict(body))
+        except Later as later:
+            raise later.reason from None
+
     async def append(self, events: bytes) -> dict[str, Any]:
         """Append a batch, with patience: the same events are never stored twice."""
         headers = {"Content-Type": BATCH}

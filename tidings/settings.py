@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -10,63 +9,18 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tidings.durations import Duration
-from tidings.provider_settings import Line, Port, ReadableFile, SettingsGroup, SmtpSettings, TwilioSettings
+from tidings.provider_settings import (
+    Line,
+    Port,
+    ProviderSettings,
+    ReadableFile,
+    SettingsGroup,
+    SmtpSettings,
+    TwilioSettings,
+)
+from tidings.worker_settings import WorkerSettings
 
 MASK = "**********"
-
-
-class WorkerSettings(SettingsGroup):
-    workers: int = Field(
-        default=1, ge=0, le=64, description="Worker processes that `tidings up` starts; 0 delivers nothing."
-    )
-    bulk_limit: int = Field(default=100, ge=1, le=1000, description="Notifications taken in one claim.")
-    requeue_every: Duration = Field(
-        default=timedelta(seconds=1),
-        gt=timedelta(),
-        description="Pause between looks at the queue; the poll.",
-    )
-    lease_period: Duration = Field(
-        default=timedelta(seconds=30), description="How long a claim lasts unless renewed."
-    )
-    dispatch_timeout: Duration = Field(
-        default=timedelta(seconds=20),
-        gt=timedelta(),
-        description="Limit for all that happens before transmission.",
-    )
-    max_attempts: int = Field(
-        default=20, ge=1, le=1000, description="Attempts before a notification is given up."
-    )
-    max_claims: int = Field(
-        default=20, ge=1, le=1000, description="Lost claims before a notification is parked."
-    )
-    min_retry_delay: Duration = Field(
-        default=timedelta(seconds=5), gt=timedelta(), description="Pause before the second attempt."
-    )
-    max_retry_delay: Duration = Field(
-        default=timedelta(minutes=30), description="Longest pause between attempts."
-    )
-    retry_delay_factor: float = Field(
-        default=2.0, ge=0, le=100, description="Growth of the pause; below 1 counts as 1."
-    )
-    max_ttl: Duration | None = Field(
-        default=None,
-        gt=timedelta(),
-        description="Age at which a notification is given up; unset: its code's expiry.",
-    )
-    concurrency: int = Field(
-        default=200, ge=1, le=10000, description="Deliveries at once in a worker process."
-    )
-
-    @model_validator(mode="after")
-    def limits_agree(self) -> Self:
-        if self.dispatch_timeout >= self.lease_period:
-            raise ValueError(
-                "dispatch_timeout must be shorter than lease_period, or a worker outlives its claim"
-            )
-        if self.min_retry_delay > self.max_retry_delay:
-            raise ValueError("min_retry_delay must not be longer than max_retry_delay")
-        return self
 
 
 class ExternalSettings(SettingsGroup):
@@ -151,6 +105,7 @@ class Settings(BaseSettings):
     workers: WorkerSettings = WorkerSettings()
     external: ExternalSettings = ExternalSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    providers: ProviderSettings = ProviderSettings()
 
     @field_validator("database_url")
     @classmethod

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from tidings.settings_names import Name, dotted, groups, member_names, members, variable
+from tidings.setting_origins import serves
+from tidings.settings_names import Name, dotted, groups, member_names, members, name_at, variable
 
 
 def described(
@@ -45,7 +46,7 @@ def _has(written: Any, name: Name) -> bool:  # noqa: ANN401 - what YAML holds
 
 
 def _sentence(fault: ErrorDetails, places: _Places) -> str:
-    name = tuple(str(step) for step in fault["loc"])[:2]
+    name = name_at(tuple(str(step) for step in fault["loc"]))
     where = places.of(name)
     match fault["type"]:
         case "extra_forbidden":
@@ -60,6 +61,8 @@ def _sentence(fault: ErrorDetails, places: _Places) -> str:
 
 
 def _suggestion(name: Name) -> str:
+    if ours := serves(name[-1]):
+        return f"; did you mean workers.{ours}?"
     known = [dotted(known) for known in member_names()] + list(groups())
     near = get_close_matches(dotted(name), known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -42,12 +42,27 @@ def group_of(field: FieldInfo) -> type[BaseModel] | None:
 
 def members() -> Iterator[tuple[Name, FieldInfo]]:
     """Every single setting, those of groups included."""
-    for name, field in Settings.model_fields.items():
-        group = group_of(field)
-        if group is None:
-            yield (name,), field
+    return _below((), Settings)
+
+
+def _below(above: Name, group: type[BaseModel]) -> Iterator[tuple[Name, FieldInfo]]:
+    for name, field in group.model_fields.items():
+        nested = group_of(field)
+        if nested is None:
+            yield (*above, name), field
         else:
-            yield from (((name, below), member) for below, member in group.model_fields.items())
+            yield from _below((*above, name), nested)
+
+
+def name_at(steps: Name) -> Name:
+    """The name in front of whatever else a fault's place holds: one step below the last group."""
+    group: type[BaseModel] | None = Settings
+    for depth, step in enumerate(steps):
+        field = group.model_fields.get(step) if group else None
+        group = group_of(field) if field else None
+        if group is None:
+            return steps[: depth + 1]
+    return steps
 
 
 def member_names() -> list[Name]:

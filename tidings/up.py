@@ -106,7 +106,8 @@ def plans_for(settings: Settings, address: str, door: socket.socket) -> list[lis
     number = door.fileno()
     api = ChildPlan("api", ("api",), {**shared, LISTEN: str(number)}, (number,))
     workers = [
-        ChildPlan(f"worker-{count}", ("worker",), shared) for count in range(1, settings.workers.workers + 1)
+        ChildPlan(f"worker-{count}", ("worker",), shared)
+        for count in range(1, settings.workers.processes + 1)
     ]
     return [
         [ChildPlan("sandbox", ("sandbox",), {**shared, f"{PREFIX}HOST": LOOPBACK})] if sandbox else [],

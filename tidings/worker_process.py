@@ -16,8 +16,14 @@ from tidings.running import run_fast, stop_on_signals
 from tidings.sandbox_use import channels_without_provider, sandbox_is_wanted, sandbox_place
 from tidings.settings import Settings
 from tidings.supervised import say_ready
+from tidings.worker_settings import Channels
+from tidings.worker_settings import WorkerSettings as RetrySettings
+from workers.channels.address_guard import networks
+from workers.instance_routes import InstanceRoutes, Surroundings
 from workers.rendering.render import prepare
-from workers.worker import Route, Worker, WorkerSettings
+from workers.routes import Route
+from workers.worker import Worker
+from workers.worker_settings import WorkerSettings
 
 CONNECTIONS = 6
 
@@ -26,7 +32,7 @@ def run_worker_process(settings: Settings) -> None:
     """Until a signal; what is under way comes to its end first."""
     _check_routes(settings)
     prepare()
-    with process_log(settings, "worker", CONNECTIONS) as log:
+    with process_log(settings, "worker", CONNECTIONS, settings.workers.transaction_duration) as log:
         run_fast(_deliver(settings, log))
 
 
@@ -34,27 +40,41 @@ def worker_settings(settings: Settings) -> WorkerSettings:
     given = settings.workers
     return WorkerSettings(
         claim_batch=given.bulk_limit,
-        in_flight=given.concurrency,
+        in_flight=given.workers,
+        retry_in_flight=given.retry_workers,
         poll=given.requeue_every.total_seconds(),
+        retry_poll=given.retry_requeue_every.total_seconds(),
+        in_order=given.legacy_mode,
+        startup_drain=given.startup_drain,
+        handle_active_instances=given.handle_active_instances,
+        max_active_instances=given.max_active_instances,
         lease=given.lease_period,
         dispatch_timeout=given.dispatch_timeout,
         max_claims=given.max_claims,
-        policy=retry_policy(settings),
+        result_buffer=given.result_buffer_size,
+        result_sync=given.store_sync_interval,
+        policies={channel: retry_policy(given, channel) for channel in Channels.model_fields},
     )
 
 
-def retry_policy(settings: Settings) -> RetryPolicy:
-    given = settings.workers
+def retry_policy(given: RetrySettings, channel: str) -> RetryPolicy:
     return RetryPolicy(
-        max_attempts=given.max_attempts,
-        min_delay=given.min_retry_delay.total_seconds(),
-        max_delay=given.max_retry_delay.total_seconds(),
-        factor=given.retry_delay_factor,
+        max_attempts=given.of(channel, "max_attempts"),
+        min_delay=given.of(channel, "min_retry_delay").total_seconds(),
+        max_delay=given.of(channel, "max_retry_delay").total_seconds(),
+        factor=given.of(channel, "retry_delay_factor"),
+        jitter=given.of(channel, "jitter"),
     )
+
+
+def surroundings(settings: Settings) -> Surroundings:
+    given = settings.providers
+    return Surroundings(given.twilio_url, given.twilio_verify_url, networks(given.own_networks))
 
 
 async def _deliver(settings: Settings, log: Log) -> None:
-    routes = {name: Route(channel, sender(settings)) for name, channel in channels(settings).items()}
+    deployment = {name: Route(channel, sender(settings)) for name, channel in channels(settings).items()}
+    routes = InstanceRoutes(log, deployment, surroundings(settings), clock)
     # Jitter needs no secrecy.
     worker = Worker(log, routes, worker_settings(settings), clock=clock, chance=random.random)
     loop = asyncio.get_running_loop()

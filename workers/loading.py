@@ -34,7 +34,8 @@ class Loaded(msgspec.Struct, frozen=True):
 
     @property
     def subject(self) -> Subject:
-        return Subject(self.held, self.recipient.user, self.recipient.version)
+        recipient = self.recipient
+        return Subject(self.held, recipient.user, recipient.version, recipient.user_id)
 
 
 def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
@@ -109,12 +110,18 @@ def _recipient(known: Knowledge, held: Held, user_id: str) -> Recipient:
     subjects = subjects_of(user_id, "", "") + _organisation(known, held, user_id)
     people = acquaintance(known, held.instance, subjects)
     return Recipient(
-        known=user is not None,
+        known=user is not None and _is_introduced(people.user),
+        user_id=user_id,
         version=user.version if user else 0,
         user=people.user,
         organisation=people.organisation,
         instance=people.instance,
     )
+
+
+def _is_introduced(user: User) -> bool:
+    """Whether the event that adds them has come: others may overtake it, and tell of no address."""
+    return bool(user.display_name or user.last_email or user.last_phone)
 
 
 def _with_obstacles(log: Log, cursor: LogCursor, loaded: Sequence[Loaded]) -> list[Loaded]:

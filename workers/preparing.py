@@ -6,10 +6,11 @@ from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from notification_domain.notification_events import NotificationRequested, Reason
 from notification_domain.recipients import Instance, Organisation, User, language, login_name
-from workers.channels.port import Message
+from workers.channels.port import Context, Message, TextMessage
 from workers.recording import Held
 from workers.rendering.durations import format_duration
 from workers.rendering.errors import TemplateError
@@ -17,12 +18,15 @@ from workers.rendering.layout import template_version
 from workers.rendering.mail import Envelope, Sender
 from workers.rendering.render import RenderRequest, needs_origin, render
 from workers.rendering.texts import text_version
+from workers.routes import Route
 
 
 class Recipient(msgspec.Struct, frozen=True):
     """Whom a notification is for, as known now; ``known`` is False while no event has told of them."""
 
     known: bool = False
+    user_id: str = ""
+    """Of the request, or of the session it came from."""
     version: int = 0
     user: User = User()
     organisation: Organisation = Organisation()
@@ -30,11 +34,12 @@ class Recipient(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A message that is ready to be sent."""
+    """A message that is ready to be sent, and the way it goes."""
 
     message: Message
     template_version: str
     text_version: str
+    route: Route
 
 
 class Hindered(msgspec.Struct, frozen=True):
@@ -54,7 +59,7 @@ class Lacking(msgspec.Struct, frozen=True):
 Preparation: TypeAlias = Prepared | Hindered | Lacking
 
 
-def prepare_message(held: Held, recipient: Recipient, sender: Sender, code: str | None) -> Preparation:
+def prepare_message(held: Held, recipient: Recipient, route: Route, code: str | None) -> Preparation:
     """The message for a held notification; ``code`` is None when its secret is gone."""
     request = held.request
     user = held.progress.recipient or recipient.user
@@ -66,8 +71,17 @@ def prepare_message(held: Held, recipient: Recipient, sender: Sender, code: str 
     if request.secret and code is None:
         return Hindered(Reason.EXPIRED, "the code is no longer kept")
     if request.generator_id and not request.secret:
+        return _verification(held, address, route)
+    if not route.texts:
+        return Lacking("provider", f"{route.channel.provider} has no sender number for texts of our own")
+    return _render(held, recipient, user, address, route, code or "")
+
+
+def _verification(held: Held, address: str, route: Route) -> Preparation:
+    if not route.verifies:
         return Lacking("provider", "no verification service is configured for codes made elsewhere")
-    return _render(held, recipient, user, address, sender, code or "")
+    context = Context(_name(held), held.request.source.type)
+    return Prepared(TextMessage(address, "", context, verification=True), "", "", route)
 
 
 def address_of(user: User, request: NotificationRequested) -> str:
@@ -83,10 +97,15 @@ def message_id(notification: UUID, cycle: int, sender: Sender) -> str:
     return f"<{notification}.{cycle}@{domain}>"
 
 
+def _name(held: Held) -> str:
+    return f"{held.notification}.{held.progress.cycle}"
+
+
 def _render(  # what a message is made of
-    held: Held, recipient: Recipient, user: User, address: str, sender: Sender, code: str
+    held: Held, recipient: Recipient, user: User, address: str, route: Route, code: str
 ) -> Preparation:
     request = held.request
+    given = arguments(request, user, recipient, code)
     spoken = language(user.preferred_language, recipient.instance)
     try:
         if not request.origin and needs_origin(request.message_type, request.channel, request.url_template):
@@ -95,20 +114,22 @@ def _render(  # what a message is made of
             RenderRequest(
                 message_type=request.message_type,
                 channel=request.channel,
-                arguments=arguments(request, user, recipient, code),
+                arguments=given,
                 url_template=request.url_template,
                 language=spoken,
                 recipient=address,
             ),
             Envelope(
-                message_id=message_id(held.notification, held.progress.cycle, sender),
+                message_id=message_id(held.notification, held.progress.cycle, route.sender),
                 date=request.decided_at,
-                sender=sender,
+                sender=route.sender,
             ),
         )
     except TemplateError as error:
         return Hindered(Reason.TEMPLATE_ERROR, str(error))
-    return Prepared(message, template_version(), text_version(spoken))
+    if isinstance(message, TextMessage):
+        message = replace(message, context=Context(_name(held), request.source.type, given))
+    return Prepared(message, template_version(), text_version(spoken), route)
 
 
 def arguments(request: NotificationRequested, user: User, recipient: Recipient, code: str) -> dict[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from event_log.errors import LogUnavailable, LostRace, Overloaded
 from event_log.group_commit import GroupCommit
 from event_log.log import Log
+from workers.gathering import Gathering
 from workers.loading import reload
 from workers.recording import Answer, Refused, Step, advance
 
@@ -22,12 +24,30 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 class Recorder:
     """Applies steps, many in one commit, and tries again for as long as the database is away."""
 
-    def __init__(self, log: Log, *, chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        chance: Callable[[], float],
+        clock: Callable[[], datetime] | None = None,
+        most: int = 500,
+        gather: float = 0.0,
+    ) -> None:
         self._log = log
         self._chance = chance
         self._group: GroupCommit[Step, Answer] = GroupCommit(
-            lambda steps: advance(log, steps), name="recorder", max_waiting=100_000, max_weight=500
+            lambda steps: advance(log, steps, clock), name="recorder", max_waiting=100_000, max_weight=most
         )
+        self._gathering = Gathering(gather, most)
+
+    async def record(self, step: Step) -> Answer:
+        """As ``apply``, for results, which may gather for a while."""
+        await self._gathering.join()
+        return await self.apply(step)
+
+    def hurry(self) -> None:
+        """Results gather no longer."""
+        self._gathering.close()
 
     async def apply(self, step: Step) -> Answer:
         """The answer comes after the commit; what is in doubt is looked up, never repeated blindly."""

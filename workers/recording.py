@@ -7,7 +7,8 @@ all that follows from them (due rows, write-backs, codes no longer needed).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from notification_domain import identity
 from notification_domain.notification import (
     Command,
     Progress,
+    RecordOutcome,
     StartTransmission,
     State,
     decide,
@@ -69,6 +71,14 @@ class Subject(msgspec.Struct, frozen=True):
     user: User = User()
     user_version: int = 0
     """The version of the user's stream that told it."""
+    user_id: str = ""
+    """Whom the session belongs to, where the request names nobody."""
+
+    @property
+    def user_stream(self) -> UUID | None:
+        """None while nobody knows whom it is for."""
+        user_id = self.held.request.user_id or self.user_id
+        return identity.stream_id(self.held.instance, f"user/{user_id}") if user_id else None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -98,13 +108,15 @@ class Refused(msgspec.Struct, frozen=True):
 Answer: TypeAlias = Advanced | Refused
 
 
-def advance(log: Log, steps: Sequence[Step]) -> list[Answer]:
+def advance(log: Log, steps: Sequence[Step], clock: Callable[[], datetime] | None = None) -> list[Answer]:
     """Decide and store the steps in one transaction, an answer each, in order.
 
+    With a clock, transmissions are judged by the time after all waiting, not by that of their command.
     Raises LogUnavailable when the database is away: then nothing is known of any step.
     """
     failpoint("record.before_append")
     with log.appending() as append:
+        steps = [_at(step, clock()) for step in steps] if clock else steps
         held = due_queue.held(append.cursor, [(step.held.notification, step.held.token) for step in steps])
         versions = append.versions([step.held.notification for step in steps])
         obstacles = _obstacles(append, steps)
@@ -115,9 +127,16 @@ def advance(log: Log, steps: Sequence[Step]) -> list[Answer]:
     return answers
 
 
-def _decide(step: Step, held: set[UUID], versions: dict[UUID, int], obstacles: dict[UUID, Reason]) -> Answer:
+def _at(step: Step, now: datetime) -> Step:
+    command = step.command
+    return replace(step, command=replace(command, at=now)) if isinstance(command, StartTransmission) else step
+
+
+def _decide(
+    step: Step, held: dict[UUID, bool], versions: dict[UUID, int], obstacles: dict[UUID, Reason]
+) -> Answer:
     mine = step.held
-    if mine.notification not in held:
+    if not _may_write(step, held):
         return Refused("the lease has run out")
     if versions[mine.notification] != mine.version:
         return Refused("the stream went on")
@@ -126,6 +145,13 @@ def _decide(step: Step, held: set[UUID], versions: dict[UUID, int], obstacles: d
         command = replace(command, obstacle=obstacles.get(mine.notification))
     events = decide(mine.state, command)
     return Advanced(replace(mine, state=fold(events, mine.state), version=mine.version + len(events)), events)
+
+
+def _may_write(step: Step, held: dict[UUID, bool]) -> bool:
+    """Nothing begins without a running lease; what has happened is told as long as nobody else came."""
+    if isinstance(step.command, RecordOutcome):
+        return step.held.notification in held
+    return held.get(step.held.notification, False)
 
 
 def _move(answer: Advanced) -> Move:
@@ -156,9 +182,7 @@ def what_matters(subjects: Sequence[Subject]) -> tuple[list[tuple[UUID, int]], l
         topics |= LIFE_CYCLE
         trigger = trigger_named(subject.held.request.rule)
         topics |= _with_old_names(types_that_matter(trigger)) if trigger else set()
-        user_id = subject.held.request.user_id
-        if user_id:
-            stream = identity.stream_id(subject.held.instance, f"user/{user_id}")
+        if stream := subject.user_stream:
             since.append((stream, subject.user_version))
     return since, sorted(topics)
 
@@ -183,9 +207,8 @@ def _names(fact: Fact | None, notification: str) -> bool:
 
 
 def _user_state(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> str:
-    state = subject.user.state
-    stream = identity.stream_id(subject.held.instance, f"user/{subject.held.request.user_id}")
-    for event in later.get(stream, ()):
+    state, stream = subject.user.state, subject.user_stream
+    for event in later.get(stream, ()) if stream else ():
         _, fact = _understood(event)
         if event.version > subject.user_version and isinstance(fact, UserStateChanged) and state != "removed":
             state = fact.state

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TypeAlias
+from datetime import datetime
+from enum import Enum, auto
+from typing import TypeAlias, assert_never
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
-import msgspec
 from msgspec.structs import replace
 
 from event_log import due_queue
@@ -21,54 +22,24 @@ from event_log.due_queue import Claim
 from event_log.errors import EventLogError, LogUnavailable
 from event_log.failpoints import failpoint
 from event_log.log import Log
-from notification_domain.backoff import RetryPolicy
-from notification_domain.notification import (
-    Attempting,
-    Cancel,
-    Command,
-    Park,
-    Postpone,
-    RecordOutcome,
-    StartAttempt,
-    StartTransmission,
-    Transmitting,
-)
-from notification_domain.notification_events import Reason
-from notification_domain.outcomes import Deferred, Outcome
+from notification_domain.notification import RecordOutcome, StartTransmission, Transmitting, Waiting
+from notification_domain.outcomes import Deferred, Outcome, Unknown
+from workers.active_instances import ActiveInstances
 from workers.channels.port import Channel
-from workers.loading import Loaded, load
-from workers.preparing import Hindered, Lacking, Prepared, prepare_message
+from workers.claiming import Claims, Pool
+from workers.preparing import Prepared
 from workers.recorder import Recorder
-from workers.recording import Advanced, Held, Step, Subject, advance
-from workers.rendering.mail import Sender
+from workers.recording import Advanced, Held, Step, Subject
+from workers.routes import FixedRoutes, Route, Routes
+from workers.starting import Starting
+from workers.turns import Rank, Turns
+from workers.worker_settings import WorkerSettings
 
 _logger = logging.getLogger(__name__)
 
 Clock: TypeAlias = Callable[[], datetime]
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-
-
-class Route(msgspec.Struct, frozen=True):
-    """How messages of one channel travel: the channel, and whom they come from."""
-
-    channel: Channel
-    sender: Sender
-
-
-class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    claim_batch: int = 100
-    """Notifications leased by one claim at most."""
-    in_flight: int = 200
-    """Deliveries under way at once; claims wait when there are more."""
-    poll: float = 1.0
-    """Seconds; the longest a due notification waits when a wake-up is lost."""
-    lease: timedelta = timedelta(seconds=30)
-    dispatch_timeout: timedelta = timedelta(seconds=20)
-    """Everything up to the point of no return; below the lease."""
-    max_claims: int = 20
-    drain: timedelta = timedelta(seconds=30)
-    """How long a stopping worker waits for what is under way."""
-    policy: RetryPolicy = RetryPolicy()
+_LAST_WORDS = 5.0
+"""Seconds for recording what a stopping worker cut short."""
 
 
 class Worker:
@@ -77,182 +48,105 @@ class Worker:
     def __init__(
         self,
         log: Log,
-        routes: Mapping[str, Route],
+        routes: Mapping[str, Route] | Routes,
         settings: WorkerSettings,
         *,
         clock: Clock,
         chance: Callable[[], float],
     ) -> None:
         self._log = log
-        self._routes = routes
+        self._routes: Routes = FixedRoutes(routes) if isinstance(routes, Mapping) else routes
         self._settings = settings
         self._clock = clock
         self._chance = chance
-        self._recorder = Recorder(log, chance=chance)
+        self._recorder = Recorder(
+            log,
+            chance=chance,
+            clock=clock,
+            most=settings.result_buffer,
+            gather=settings.result_sync.total_seconds(),
+        )
         # Waiting for a turn is no part of an attempt: the dispatch time-out begins with the turn.
-        self._turns = {name: asyncio.Semaphore(route.channel.at_once) for name, route in routes.items()}
-        self._woken = asyncio.Event()
-        self._served = ""
-        self._claimed: list[Claim] = []
-        self._under_way: dict[UUID, Held] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns: WeakKeyDictionary[Channel, Turns] = WeakKeyDictionary()
+        self._starting = Starting(log, self._routes, settings, clock, chance)
+        self._active = ActiveInstances(settings.max_active_instances, settings.handle_active_instances, clock)
+        self._claims = [Claims(pool, self._claim, self._begin) for pool in settings.pools()]
+        self._under_way: dict[asyncio.Task[None], _Delivery] = {}
 
     def wake(self) -> None:
         """Something may be due; call it in the loop's own thread."""
-        self._woken.set()
+        for claims in self._claims:
+            claims.wake()
 
     async def run(self, stopped: asyncio.Event) -> None:
         renewal = asyncio.create_task(self._renew_leases())
         try:
-            await self._claim_until(stopped)
+            drain = self._settings.startup_drain
+            await asyncio.gather(
+                stopped.wait(), *(claims.run(stopped, drain=drain) for claims in self._claims)
+            )
+            self._recorder.hurry()
             await self._finish()
         finally:
             renewal.cancel()
             await asyncio.to_thread(self._recorder.close)
-            for route in self._routes.values():
-                await route.channel.close()
+            await self._routes.close()
 
     # --- claim ------------------------------------------------------------------------------------
 
-    async def _claim_until(self, stopped: asyncio.Event) -> None:
-        pause = _FIRST_PAUSE
-        while not stopped.is_set():
-            try:
-                if not await self._round(stopped):
-                    await self._wait(stopped, self._settings.poll)
-                pause = _FIRST_PAUSE
-            except EventLogError as error:
-                _logger.warning("no claims: %s; trying again in %.1f s", error, pause)
-                await self._wait(stopped, pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            except Exception:
-                _logger.exception("a round failed; trying again in %.1f s", pause)
-                await self._wait(stopped, pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-
-    async def _wait(self, stopped: asyncio.Event, seconds: float) -> None:
-        waits = {asyncio.create_task(self._woken.wait()), asyncio.create_task(stopped.wait())}
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-
-    async def _round(self, stopped: asyncio.Event) -> bool:
-        """Claim once and send what was claimed on its way; whether there was anything to do."""
-        self._woken.clear()
-        batch = min(self._settings.claim_batch, self._settings.in_flight)
-        if not await self._has_room(batch, stopped):
-            return False
-        claims, self._claimed = self._claimed or await asyncio.to_thread(self._claim, batch), []
-        if claims:
-            await self._begin(claims)
-        return bool(claims)
-
-    async def _has_room(self, batch: int, stopped: asyncio.Event) -> bool:
-        """Wait for room for a whole batch, which costs no more to claim than one row; False when stopped."""
-        stopping = asyncio.create_task(stopped.wait())
-        while len(self._tasks) > self._settings.in_flight - batch and not stopped.is_set():
-            await asyncio.wait({stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        return not stopped.is_set()
-
-    def _claim(self, limit: int) -> list[Claim]:
+    def _claim(self, pool: Pool) -> list[Claim]:
         with self._log.database.connection() as connection:
+            cursor, now = connection.cursor(), self._clock()
             claims = due_queue.claim(
-                connection.cursor(),
-                self._clock(),
-                limit=limit,
+                cursor,
+                now,
+                limit=pool.batch,
                 lease=self._settings.lease,
-                channels=list(self._routes),
-                after=self._served,
+                channels=list(self._routes.channels()),
+                turn=self._active.turn(lambda: due_queue.instances_with_work(cursor, now)),
+                retries=pool.retries,
+                in_order=pool.in_order,
             )
         failpoint("worker.claimed")
-        # The next round goes on behind the instance this one came to last.
-        served = [(claim.instance <= self._served, claim.instance) for claim in claims]
-        self._served = max(served)[1] if served else self._served
+        self._active.note(claim.instance for claim in claims)
         return claims
 
     # --- load, prepare, start ---------------------------------------------------------------------
 
-    async def _begin(self, claims: Sequence[Claim]) -> None:
-        try:
-            started = await asyncio.to_thread(self._start, claims)
-        except LogUnavailable:
-            # Their leases still run: they are begun when the database is back, not when the leases end.
-            self._claimed = list(claims)
-            raise
-        for subject, prepared in started:
-            self._under_way[subject.held.notification] = subject.held
-            task = asyncio.create_task(self._deliver(subject, prepared))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    async def _begin(self, claims: Sequence[Claim]) -> list[asyncio.Task[None]]:
+        started = await asyncio.to_thread(self._starting.start, claims)
+        return [self._set_off(_Delivery(self, subject, prepared)) for subject, prepared in started]
 
-    def _start(self, claims: Sequence[Claim]) -> list[tuple[Subject, Prepared]]:
-        """Load and prepare what was claimed, and record its attempts in one commit."""
-        loaded = load(self._log, claims)
-        failpoint("worker.loaded")
-        preparations = [self._prepare(one) for one in loaded]
-        steps = [
-            Step(one.subject, self._first_command(one, prepared))
-            for one, prepared in zip(loaded, preparations, strict=True)
-        ]
-        failpoint("worker.prepared")
-        answers = advance(self._log, steps) if steps else []
-        failpoint("worker.started")
-        return [
-            (replace(step.subject, held=answer.held), prepared)
-            for step, prepared, answer in zip(steps, preparations, answers, strict=True)
-            if isinstance(prepared, Prepared)
-            and isinstance(answer, Advanced)
-            and isinstance(answer.held.state, Attempting)
-        ]
+    def rank(self, held: Held) -> Rank:
+        """Codes go first, then whose instance has the least under way."""
+        crowd = sum(one.subject.held.instance == held.instance for one in self._under_way.values())
+        return held.request.priority, crowd
 
-    def _prepare(self, one: Loaded) -> Prepared | Command:
-        """The finished message, or the command that ends or postpones what cannot be sent."""
-        route = self._routes.get(one.held.request.channel)
-        ended = _ended(one, route, self._clock(), self._settings)
-        return ended or self._message(one, route)
-
-    def _message(self, one: Loaded, route: Route | None) -> Prepared | Command:
-        if route is None:
-            return self._postpone(Lacking("provider", "no provider is configured for this channel"))
-        preparation = prepare_message(one.held, one.recipient, route.sender, one.code)
-        match preparation:
-            case Prepared():
-                return preparation
-            case Hindered(reason, error):
-                return Cancel(reason, error)
-            case Lacking():
-                return self._postpone(preparation)
-
-    def _postpone(self, lacking: Lacking) -> Postpone:
-        return Postpone(self._clock(), lacking.stage, lacking.error, self._settings.policy, self._chance())
-
-    def _first_command(self, one: Loaded, prepared: Prepared | Command) -> Command:
-        if isinstance(prepared, Prepared):
-            channel = self._routes[one.held.request.channel].channel
-            return StartAttempt(self._clock(), one.held.token, channel.provider, self._settings.policy)
-        return prepared
+    def _set_off(self, delivery: _Delivery) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._deliver(delivery))
+        self._under_way[task] = delivery
+        task.add_done_callback(lambda _: self._under_way.pop(task, None))
+        return task
 
     # --- send, record -----------------------------------------------------------------------------
 
-    async def _deliver(self, subject: Subject, prepared: Prepared) -> None:
+    async def _deliver(self, delivery: _Delivery) -> None:
         try:
-            await _Delivery(self, subject, prepared).run()
+            await delivery.run()
         except Exception:
             # Nothing was recorded: the lease runs out and another claim looks at what the log says.
-            _logger.exception("delivery of %s failed", subject.held.notification)
-        finally:
-            self._under_way.pop(subject.held.notification, None)
+            _logger.exception("delivery of %s failed", delivery.lease[0])
 
-    async def send(self, subject: Subject, prepared: Prepared, delivery: _Delivery) -> Outcome | None:
+    async def send(self, prepared: Prepared, delivery: _Delivery) -> Outcome | None:
         """One attempt on the channel; the dispatch time-out ends at the point of no return."""
-        name = subject.held.request.channel
-        async with self._turns[name]:
+        channel = prepared.route.channel
+        async with self._turns.setdefault(channel, Turns(channel.at_once)).turn(delivery.rank):
+            delivery.stage = Stage.DISPATCHING
             try:
                 async with asyncio.timeout(self._settings.dispatch_timeout.total_seconds()) as limit:
                     delivery.limit = limit
                     failpoint("worker.sending")
-                    return await self._routes[name].channel.deliver(prepared.message, delivery.begin)
+                    return await channel.deliver(prepared.message, delivery.begin)
             except TimeoutError:
                 return Deferred("dispatch", "the dispatch time-out passed before transmission began")
 
@@ -268,23 +162,28 @@ class Worker:
         command = RecordOutcome(
             at=self._clock(),
             outcome=outcome,
-            policy=self._settings.policy,
+            policy=self._settings.policy_of(held.request.channel),
             jitter=self._chance(),
             recipient=subject.user,
             provider=held.progress.provider,
             template_version=prepared.template_version,
             text_version=prepared.text_version,
         )
-        answer = await self._recorder.apply(Step(subject, command))
+        answer = await self._recorder.record(Step(subject, command))
         if not isinstance(answer, Advanced):
             _logger.warning("the outcome of %s came late: %s", held.notification, answer.why)
+        elif isinstance(answer.held.state, Waiting) and answer.held.progress.not_before <= self._clock():
+            self.wake()
 
     # --- leases and stopping ----------------------------------------------------------------------
 
     async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(self._settings.lease.total_seconds() / 3)
-            leases = [(held.notification, held.token) for held in self._under_way.values()]
+            leases = [one.lease for one in self._under_way.values()]
+            leases += [
+                (claim.notification, claim.token) for claims in self._claims for claim in claims.unbegun
+            ]
             if leases:
                 try:
                     await asyncio.to_thread(self._renew, leases)
@@ -296,15 +195,49 @@ class Worker:
             due_queue.renew(connection.cursor(), leases, self._settings.lease)
 
     async def _finish(self) -> None:
-        """Let what is under way come to its end, within a bound."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=self._settings.drain.total_seconds())
-        for task in late:
-            task.cancel()
-        if late:
-            _logger.warning("%s deliveries were cut short by stopping", len(late))
-            await asyncio.wait(late)
+        """Let what has its turn come to its end, within a bound; what is left is accounted for."""
+        begun = dict(self._under_way)
+        for task, delivery in begun.items():
+            if delivery.stage is Stage.WAITING:
+                task.cancel()
+        if begun:
+            _, late = await asyncio.wait(begun, timeout=self._settings.drain.total_seconds())
+            for task in late:
+                task.cancel()
+            await asyncio.wait(begun)
+        await self._account_for([delivery for task, delivery in begun.items() if task.cancelled()])
+
+    async def _account_for(self, cut: Sequence[_Delivery]) -> None:
+        """Nothing that was cut short waits for its lease to end."""
+        words = [(delivery, delivery.last_word()) for delivery in cut]
+        telling = [self.record(one.subject, word, one.prepared) for one, word in words if word is not None]
+        if telling:
+            _logger.warning("%s deliveries were cut short by stopping", len(telling))
+            await asyncio.wait([asyncio.create_task(one) for one in telling], timeout=_LAST_WORDS)
+        unused = [(claim.notification, claim.token) for claims in self._claims for claim in claims.unbegun]
+        unused += [one.lease for one, word in words if word is None]
+        if unused:
+            await asyncio.to_thread(self._give_back, unused)
+
+    def _give_back(self, leases: Sequence[tuple[UUID, int]]) -> None:
+        try:
+            with self._log.appending() as append:
+                due_queue.release(append.cursor, leases)
+                append.wake("due")
+        except EventLogError as error:
+            _logger.warning("%s leases run out by themselves: %s", len(leases), error)
+
+
+class Stage(Enum):
+    """How far one delivery has come."""
+
+    WAITING = auto()
+    """For its turn on the channel."""
+    DISPATCHING = auto()
+    ASKING = auto()
+    """Whether it may pass the point of no return."""
+    TRANSMITTING = auto()
+    ANSWERED = auto()
 
 
 class _Delivery:
@@ -313,44 +246,51 @@ class _Delivery:
     def __init__(self, worker: Worker, subject: Subject, prepared: Prepared) -> None:
         self._worker = worker
         self._subject = subject
-        self._prepared = prepared
+        self.prepared = prepared
+        self.rank = worker.rank(subject.held)
         self.limit: asyncio.Timeout | None = None
+        self.stage = Stage.WAITING
+        self._outcome: Outcome | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return self._subject
+
+    @property
+    def lease(self) -> tuple[UUID, int]:
+        return self._subject.held.notification, self._subject.held.token
 
     async def run(self) -> None:
-        outcome = await self._worker.send(self._subject, self._prepared, self)
+        self._outcome = await self._worker.send(self.prepared, self)
+        self.stage = Stage.ANSWERED
         failpoint("worker.answered")
-        if outcome is not None:
-            await self._worker.record(self._subject, outcome, self._prepared)
+        if self._outcome is not None:
+            await self._worker.record(self._subject, self._outcome, self.prepared)
 
     async def begin(self) -> bool:
         """The point of no return; from here on only the channel's own time limits hold."""
+        self.stage = Stage.ASKING
         held = await self._worker.transmit(self._subject)
         if held is None:
             return False
+        self.stage = Stage.TRANSMITTING
         self._subject = replace(self._subject, held=held)
         if self.limit is not None:
             self.limit.reschedule(None)
         failpoint("worker.transmitting")
         return True
 
-
-def _ended(one: Loaded, route: Route | None, now: datetime, settings: WorkerSettings) -> Command | None:
-    """The command for a notification that must not be attempted now; None for one that may."""
-    if one.lost_claims >= settings.max_claims:
-        return Park(now, f"{one.lost_claims} claims were lost without a word")
-    if isinstance(one.held.state, Transmitting):
-        # Its worker is gone: starting anew makes the aggregate announce the doubt.
-        return StartAttempt(now, one.held.token, "", settings.policy)
-    if one.obstacle is not None:
-        return Cancel(one.obstacle)
-    if now >= one.held.progress.expires_at:
-        return Cancel(_what_was_missing(one, route))
-    return None
-
-
-def _what_was_missing(one: Loaded, route: Route | None) -> Reason:
-    if route is None:
-        return Reason.NO_PROVIDER
-    if not one.recipient.known and one.held.progress.recipient is None:
-        return Reason.NO_RECIPIENT
-    return Reason.EXPIRED
+    def last_word(self) -> Outcome | None:
+        """What is to be recorded when it is cut short; None when nothing has happened that matters."""
+        match self.stage:
+            case Stage.WAITING | Stage.DISPATCHING:
+                return None
+            case Stage.ASKING:
+                # The intent may be recorded, but nothing has left; no message pays for our stopping.
+                return Deferred("process", "the worker stopped before transmission", account_fault=True)
+            case Stage.TRANSMITTING:
+                return Unknown("process", "the worker stopped during transmission")
+            case Stage.ANSWERED:
+                return self._outcome
+            case _:
+                assert_never(self.stage)

@@ -64,3 +64,20 @@ def test_delays_never_shrink(policy: RetryPolicy, luck: list[float]) -> None:
         delay = next_delay(previous, policy, jitter)
         assert previous is None or delay >= previous
         previous = delay
+
+
+@pytest.mark.parametrize(
+    ("share", "previous", "chance", "delay"),
+    [
+        (0.0, None, 0.9, 5.0),
+        (0.0, 8.0, 0.9, 12.0),
+        (0.5, 8.0, 0.0, 10.0),
+        (0.5, 8.0, 0.5, 11.0),
+        (0.0, 55.0, 0.0, 60.0),
+    ],
+)
+def test_less_jitter_leaves_less_of_the_growth_to_chance(
+    share: float, previous: float | None, chance: float, delay: float
+) -> None:
+    policy = RetryPolicy(min_delay=5.0, max_delay=60.0, factor=1.5, jitter=share)
+    assert seconds(previous, policy, chance) == delay

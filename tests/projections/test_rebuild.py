@@ -83,6 +83,7 @@ DAMAGES = {
         "UPDATE due_notifications SET priority = 2, supersede_key = 'x'",
         "UPDATE due_notifications SET not_before = not_before + interval '1 day'",
         "UPDATE due_notifications SET notification_id = gen_random_uuid()",
+        "UPDATE due_notifications SET retry = NOT retry",
     ),
     "recipients": (
         "DELETE FROM recipients WHERE subject LIKE 'user/1%'",

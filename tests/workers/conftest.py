@@ -28,7 +28,8 @@ from workers.channels.smtp import SmtpChannel
 from workers.channels.smtp_settings import SmtpSettings
 from workers.channels.twilio_sms import TwilioChannel, TwilioSettings
 from workers.rendering.mail import Sender
-from workers.worker import Route, Worker, WorkerSettings
+from workers.routes import Route, Routes
+from workers.worker import Worker, WorkerSettings
 
 SENDER = Sender("no-reply@tidings.example", "Tidings")
 POLICY = RetryPolicy(max_attempts=3, min_delay=60.0, max_delay=3600.0)
@@ -56,6 +57,11 @@ class Office:
         self.web = web
         self._address = address
 
+    @property
+    def base_url(self) -> str:
+        """Where the sandbox's HTTP providers are."""
+        return self._address.base_url
+
     # --- the worker -------------------------------------------------------------------------------
 
     def routes(self, wrap: Wrap = lambda channel: channel) -> dict[str, Route]:
@@ -78,10 +84,10 @@ class Office:
 
     @asynccontextmanager
     async def working(
-        self, routes: Mapping[str, Route] | None = None, log: Log | None = None, **settings: Any
+        self, routes: Mapping[str, Route] | Routes | None = None, log: Log | None = None, **settings: Any
     ) -> AsyncIterator[Worker]:
         """A worker that runs meanwhile, and ends what it has begun."""
-        given: dict[str, Any] = {"poll": 0.02, "policy": POLICY} | settings
+        given: dict[str, Any] = {"poll": 0.02, "retry_poll": 0.02, "policy": POLICY} | settings
         worker = Worker(
             log or self.log,
             self.routes() if routes is None else routes,
@@ -97,7 +103,7 @@ class Office:
             stopped.set()
             await asyncio.wait_for(running, 15)
 
-    async def deliver(self, routes: Mapping[str, Route] | None = None, **settings: Any) -> None:
+    async def deliver(self, routes: Mapping[str, Route] | Routes | None = None, **settings: Any) -> None:
         """Let the handler read on and a worker do all that is due now."""
         self.story.handle()
         async with self.working(routes, **settings):
@@ -117,6 +123,17 @@ class Office:
         with self.log.database.connection() as connection:
             return due_queue.claim(
                 connection.cursor(), self.clock(), limit=100, lease=lease, channels=["email", "sms"]
+            )
+
+    def claim_in_order(self) -> list[Claim]:
+        with self.log.database.connection() as connection:
+            return due_queue.claim(
+                connection.cursor(),
+                self.clock(),
+                limit=100,
+                lease=timedelta(minutes=1),
+                channels=["email", "sms"],
+                in_order=True,
             )
 
     def lose_leases(self) -> None:

@@ -19,6 +19,7 @@ class Request(msgspec.Struct, frozen=True):
     line: str
     headers: dict[str, str]
     form: dict[str, str]
+    body: bytes = b""
 
 
 def answer(status: int, body: bytes, *, length: int | None = None, **headers: str) -> bytes:
@@ -88,4 +89,4 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-    return Request(line, headers, form)
+    return Request(line, headers, form, body)

@@ -25,7 +25,7 @@ from tests.workers.gates import Gate
 from workers.channels.port import Message, PointOfNoReturn
 from workers.loading import load
 from workers.recording import Advanced, Step, Subject, advance
-from workers.worker import Route
+from workers.routes import Route
 
 MINUTE = timedelta(minutes=1)
 

@@ -1,4 +1,4 @@
-"""`tidings providers`: tries what messages leave through."""
+"""`tidings providers`: tries what messages leave through, and sets it up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tidings.cli import output
+from tidings.cli import output, sms_providers
 from tidings.cli.options import JsonOption, settings_for
 from tidings.errors import TidingsError
 from tidings.provider_test import Trial, try_provider
@@ -22,14 +22,10 @@ class ChannelName(StrEnum):
 
 
 def add_to(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Try the configured providers.")
-    group.callback()(_nothing)
+    group = typer.Typer(no_args_is_help=True, help="Set up and try the providers.")
     group.command("test")(try_one)
+    sms_providers.add_to(group)
     app.add_typer(group, name="providers")
-
-
-def _nothing() -> None:
-    """A group with one command stays a group."""
 
 
 def try_one(

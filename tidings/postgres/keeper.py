@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.1
 STARTING_LOOK_SECONDS = 0.01
 GRACE_SECONDS = 0.5  # so that short commands in a row find the server still there
 BACKOFF_SECONDS = (0.0, 0.2, 0.8, 3.2)  # before the next start, after so many failures in a row
-STEADY_SECONDS = 10.0  # a server that lived this long has not failed to start
+STEADY_SECONDS = 0.5  # a server that was ready for so long has not failed to start: it comes back at once
 
 log = logging.getLogger("tidings.postgres.keeper")
 
@@ -61,6 +61,7 @@ class Keeper:
         self._users = Users(files.users_lock)
         self._run_as = launch.choose_run_as()
         self._sockets = sockets.socket_directory(files.home)
+        self._ready_since: float | None = None
 
     def keep(self) -> None:
         """Raises EmbeddedPostgresError when it gives up, and has said why in the notice by then."""
@@ -86,19 +87,23 @@ class Keeper:
     def _serve_until_released(self) -> None:
         failures = 0
         while not self._told_to_stop.is_set():
-            began = time.monotonic()
+            self._ready_since = None
             if self._serve_once():
                 return
-            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+            failures = 1 if self._was_steady() else failures + 1
             if failures > len(BACKOFF_SECONDS):
                 raise ServerStartError(f"PostgreSQL ended {failures} times. {tail(self._files.server_log)}")
             self._told_to_stop.wait(BACKOFF_SECONDS[failures - 1])
+
+    def _was_steady(self) -> bool:
+        return self._ready_since is not None and time.monotonic() - self._ready_since > STEADY_SECONDS
 
     def _serve_once(self) -> bool:
         """Whether the server was stopped because it was no longer wanted; otherwise it died."""
         self._say(Phase.STARTING)
         running = server.start(self._files, self._binaries, self._run_as, self._sockets)
         if self._became_ready(running):
+            self._ready_since = time.monotonic()
             self._say(Phase.READY, sockets.connection_string(self._sockets))
             self._watch(running)
         if running.poll() is not None:

@@ -20,11 +20,24 @@ class Mail(msgspec.Struct, frozen=True):
     content: bytes
 
 
+class Context(msgspec.Struct, frozen=True):
+    """What a message came from, for receivers that write their own text."""
+
+    message_id: str = ""
+    """The same over all attempts of a cycle."""
+    event_type: str = ""
+    arguments: dict[str, str] = {}
+    """Every variable of the text by its name, the plain code among them."""
+
+
 class TextMessage(msgspec.Struct, frozen=True):
     """One finished text message; ``recipient`` is an E.164 number such as ``+41791234567``."""
 
     recipient: str
     body: str
+    context: Context = Context()
+    verification: bool = False
+    """The provider is to make and send a code of its own; ``body`` is empty."""
 
 
 Message: TypeAlias = Mail | TextMessage

@@ -15,8 +15,9 @@ Stage: TypeAlias = Literal["local", "config", "connect", "request", "reply"]
 UNSUBSCRIBED = 21610
 TOO_MANY_REQUESTS = 20429
 AUTHENTICATION_FAILED = 20003
-MESSAGE_REFUSED = frozenset({21211, 21408, 21612, 21614, 21617})
-"""Not a number, region not enabled, no route, not a mobile number, text too long."""
+MESSAGE_REFUSED = frozenset({21211, 21408, 21612, 21614, 21617, 60203, 60410})
+"""Not a number, region not enabled, no route, not a mobile number, text too long; of Verify: sent too often
+(though its status is 429), number blocked."""
 
 _TRY_AGAIN = frozenset({408, 425, 429})
 _ACCOUNT_REFUSED = frozenset({401, 403})

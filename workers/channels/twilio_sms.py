@@ -1,4 +1,7 @@
-"""The text message channel: Twilio's messages resource, through Twilio's client over our own HTTP session."""
+"""The text message channel: Twilio's messages resource, through Twilio's client over our own HTTP session.
+
+With a Verify service it also has Twilio make, send and check codes of its own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _NO_ENVIRONMENT = {"TWILIO_EDGE": "", "TWILIO_REGION": ""}
 
 
 class TwilioSettings(msgspec.Struct, frozen=True):
-    """One Twilio account; the sender is a number or a messaging service."""
+    """One Twilio account; the sender of our texts is a number or a messaging service."""
 
     account_sid: str
     auth_token: str
@@ -43,13 +46,17 @@ class TwilioSettings(msgspec.Struct, frozen=True):
     """Seconds for the whole request."""
     status_callback: str = ""
     connections: int = 10
+    verify_service_sid: str = ""
+    verify_url: str = "https://verify.twilio.com"
 
     def __repr__(self) -> str:
         return f"TwilioSettings(account_sid={self.account_sid!r}, base_url={self.base_url!r})"
 
-    def fault(self) -> str | None:
+    def fault(self, *, verification: bool) -> str | None:
         if not (self.account_sid and self.auth_token):
             return "the account has no SID or no token"
+        if verification:
+            return None if self.verify_service_sid else "the account has no Verify service"
         return None if self.sender_number or self.messaging_service_sid else "the account has no sender"
 
 
@@ -69,7 +76,7 @@ class TwilioChannel:
             return Rejected("local", "a mail cannot travel by Twilio")
         if not _E164.fullmatch(message.recipient):
             return Rejected("local", "the recipient is not an E.164 number")
-        fault = self._settings.fault()
+        fault = self._settings.fault(verification=message.verification)
         if fault is not None:
             return Deferred("config", fault, account_fault=True)
         return await self._create(message) if await begin() else None
@@ -81,9 +88,14 @@ class TwilioChannel:
     async def _create(self, message: TextMessage) -> Outcome:
         exchange = _Exchange(self._open_session(), self._settings)
         try:
-            created = await _client(self._settings, exchange).messages.create_async(
-                to=message.recipient, body=message.body, **_sender(self._settings)
-            )
+            client = _client(self._settings, exchange)
+            if message.verification:
+                made = client.verify.v2.services(self._settings.verify_service_sid).verifications
+                created = await made.create_async(to=message.recipient, channel="sms")
+            else:
+                created = await client.messages.create_async(
+                    to=message.recipient, body=message.body, **_sender(self._settings)
+                )
             return _outcome_of_creation(created.sid)
         except (TwilioRestException, TwilioServiceException) as refusal:
             code = refusal.code if isinstance(refusal.code, int) else 0
@@ -114,6 +126,7 @@ class _Exchange(AsyncHttpClient):  # type: ignore[misc]  # the library has no ty
         self.retry_after: float | None = None
         self._session = session
         self._base_url = settings.base_url.rstrip("/")
+        self._verify_url = settings.verify_url.rstrip("/")
 
     async def request(  # noqa: PLR0913, PLR0917 - the library's own signature
         self,
@@ -126,9 +139,11 @@ class _Exchange(AsyncHttpClient):  # type: ignore[misc]  # the library has no ty
         timeout: float | None = None,  # noqa: ARG002, ASYNC109 - the session has its own
         allow_redirects: bool = False,  # noqa: ARG002 - never
     ) -> Response:
+        asked = urlsplit(uri)
+        verifies = (asked.hostname or "").startswith("verify.")
         async with self._session.request(
             method,
-            self._base_url + urlsplit(uri).path,
+            (self._verify_url if verifies else self._base_url) + asked.path,
             params=params,
             data=data,
             headers={**(headers or {}), "Authorization": aiohttp.encode_basic_auth(*auth)},

@@ -1,0 +1,1 @@
+"""The real domain, handler and pipeline code under a virtual clock, with faults and crashes from a seed."""

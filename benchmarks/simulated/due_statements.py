@@ -1,0 +1,222 @@
+"""What the statements of the due queue do: claims, leases and the fence, in Python over the tables.
+
+Held to the same contract suite as PostgreSQL (tests/simulation).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from benchmarks.simulated.statements import Parameters, Result
+from benchmarks.simulated.tables import Due, Tables
+
+_PARKED_FROM = datetime(9999, 1, 1, tzinfo=UTC)
+_COLUMNS = (
+    "notification", "instance", "channel", "priority", "not_before", "expires_at",
+    "cause_stream", "cause_version", "supersede_key", "retry",
+)  # fmt: skip
+
+
+def put(tables: Tables, p: Parameters) -> Result:
+    for values in zip(*(p[name] for name in _COLUMNS), strict=True):
+        *plain, retry = values
+        fresh = Due(*plain, values[4], retry)
+        known = tables.due.get(fresh.notification_id)
+        if known is not None:
+            fresh = replace(
+                known,
+                not_before=fresh.not_before,
+                expires_at=fresh.expires_at,
+                retry=fresh.retry,
+                due_at=fresh.due_at,
+                claims=0,
+                lease_token=None,
+                lease_until=None,
+            )
+        tables.due.put(fresh.notification_id, fresh)
+    return len(p["notification"])
+
+
+def remove(tables: Tables, p: Parameters) -> Result:
+    there = [notification for notification in p["notifications"] if notification in tables.due]
+    for notification in there:
+        tables.due.drop(notification)
+    return len(there)
+
+
+def pull_forward(tables: Tables, p: Parameters) -> Result:
+    later = list(zip(p["stream"], p["version"], p["supersede_key"], p["recorded_at"], strict=True))
+    moved = 0
+    for row in list(tables.due.values()):
+        for stream, version, key, recorded_at in later:
+            if (
+                row.cause_stream == stream
+                and row.cause_version < version
+                and key in ("", row.supersede_key)
+                and row.due_at > recorded_at
+                and row.not_before < _PARKED_FROM
+            ):
+                tables.due.put(row.notification_id, replace(row, due_at=recorded_at))
+                moved += 1
+                break
+    return moved
+
+
+def claim(tables: Tables, p: Parameters) -> Result:
+    due = _in_turn(tables, p)
+    if due and due[0].claims >= 2:
+        chosen = due[:1]
+    else:
+        chosen = [row for row in due if row.claims < 2]
+    return [_lease(tables, row, p) for row in chosen]
+
+
+def _in_turn(tables: Tables, p: Parameters) -> list[Due]:
+    """Round the instances, codes before invitations."""
+    candidates: list[tuple[int, int, int, bool, str, Due]] = []
+    for instance in sorted({row.instance_id for row in tables.due.values()}):
+        served_before = p["recent"].index(instance) if instance in p["recent"] else -1
+        had_its_turn = instance <= p["after"]
+        channels = _served(tables, instance, p)
+        for priority in (0, 1, 2):
+            for retry in p["retries"]:
+                rows = _candidates(tables, instance, (priority, retry), channels, p)
+                candidates += [
+                    (priority, turn, served_before, had_its_turn, instance, row)
+                    for turn, row in enumerate(rows)
+                ]
+    candidates.sort(key=lambda one: one[:5])
+    return [one[5] for one in candidates[: p["limit"]]]
+
+
+def claim_in_order(tables: Tables, p: Parameters) -> Result:
+    now = tables.now()
+    instances = sorted(
+        {row.instance_id for row in tables.due.values()},
+        key=lambda name: (p["recent"].index(name) if name in p["recent"] else -1, name <= p["after"], name),
+    )
+    heads = [head for name in instances if (head := _head(tables, name, p))][: p["limit"]]
+    expired = [row for name in sorted(instances) if (row := _expired(tables, name, p))][: p["limit"]]
+    chosen = {row.notification_id: row for row in (*heads, *expired)}
+    free = [row for row in chosen.values() if row.lease_until is None or row.lease_until < now]
+    return [_lease(tables, row, p) for row in free]
+
+
+def _head(tables: Tables, instance: str, p: Parameters) -> Due | None:
+    """The first in the log of what is due; what its worker was lost with steps aside while it is leased."""
+    channels, now = _served(tables, instance, p), tables.now()
+    due = [
+        row
+        for row in tables.due.values()
+        if row.instance_id == instance
+        and row.retry in p["retries"]
+        and row.due_at <= p["now"]
+        and row.channel in channels
+        and not (row.claims > 1 and row.lease_until is not None and row.lease_until >= now)
+    ]
+    return min(due, key=lambda row: (row.due_at, tables.events[row.notification_id, 1][0]), default=None)
+
+
+def _expired(tables: Tables, instance: str, p: Parameters) -> Due | None:
+    channels, now = _served(tables, instance, p), tables.now()
+    for row in tables.due.values():
+        if (
+            row.instance_id == instance
+            and row.expires_at <= p["now"]
+            and row.not_before < _PARKED_FROM
+            and (row.lease_until is None or row.lease_until < now)
+            and row.channel not in channels
+        ):
+            return row
+    return None
+
+
+def _served(tables: Tables, instance: str, p: Parameters) -> list[str]:
+    """The channels that are not paused, for this instance or for all."""
+    return [
+        channel
+        for channel in p["channels"]
+        if not any((i, c) in tables.pauses for i in ("", instance) for c in ("", channel))
+    ]
+
+
+def _candidates(
+    tables: Tables, instance: str, kind: tuple[int, bool], channels: list[str], p: Parameters
+) -> list[Due]:
+    now = tables.now()
+    free = [
+        row
+        for row in tables.due.values()
+        if row.instance_id == instance
+        and (row.priority, row.retry) == kind
+        and (row.lease_until is None or row.lease_until < now)
+    ]
+    due = [row for row in free if row.due_at <= p["now"] and row.channel in channels]
+    expired = [
+        row
+        for row in free
+        if row.expires_at <= p["now"] and row.not_before < _PARKED_FROM and row.channel not in channels
+    ]
+    due.sort(key=lambda row: row.due_at)
+    expired.sort(key=lambda row: row.expires_at)
+    both = due[: p["limit"]] + expired[: p["limit"]]
+    return sorted(both, key=lambda row: row.due_at)
+
+
+def _lease(tables: Tables, row: Due, p: Parameters) -> tuple[Any, ...]:
+    token = tables.next_token()
+    claims = min(row.claims + 1, 10000)
+    leased = replace(row, lease_token=token, lease_until=tables.now() + p["lease"], claims=claims)
+    tables.due.put(row.notification_id, leased)
+    return (row.notification_id, row.instance_id, token, claims - 1)
+
+
+def held(tables: Tables, p: Parameters) -> Result:
+    end = tables.now() + p["margin"]
+    return [(row.notification_id, row.lease_until > end) for row in _claimed(tables, p)]
+
+
+def instances_with_work(tables: Tables, p: Parameters) -> Result:
+    since: dict[str, datetime] = {}
+    for row in tables.due.values():
+        since[row.instance_id] = min(row.due_at, since.get(row.instance_id, row.due_at))
+    waiting = sorted((due_at, instance) for instance, due_at in since.items() if due_at <= p["now"])
+    return [(instance,) for _, instance in waiting]
+
+
+def renew(tables: Tables, p: Parameters) -> Result:
+    now = tables.now()
+    running = [row for row in _claimed(tables, p) if row.lease_until > now]
+    for row in running:
+        tables.due.put(row.notification_id, replace(row, lease_until=now + p["lease"]))
+    return [(row.notification_id,) for row in running]
+
+
+def release(tables: Tables, p: Parameters) -> Result:
+    mine = _claimed(tables, p)
+    for row in mine:
+        given_back = replace(row, lease_token=None, lease_until=None, claims=max(row.claims - 1, 0))
+        tables.due.put(row.notification_id, given_back)
+    return len(mine)
+
+
+def _claimed(tables: Tables, p: Parameters) -> list[Any]:
+    """The rows whose lease has the token that is shown."""
+    shown = zip(p["notifications"], p["tokens"], strict=True)
+    rows = [(tables.due.get(notification), token) for notification, token in shown]
+    return [row for row, token in rows if row is not None and row.lease_token == token]
+
+
+def next_due(tables: Tables, _: Parameters) -> Result:
+    now = tables.now()
+    free = [row.due_at for row in tables.due.values() if row.lease_until is None or row.lease_until < now]
+    return [(min(free, default=None),)]
+
+
+def depth(tables: Tables, p: Parameters) -> Result:
+    waiting = [row.due_at for row in tables.due.values() if row.not_before < _PARKED_FROM]
+    age = (p["now"] - min(waiting)).total_seconds() if waiting else 0.0
+    return [(len(waiting), max(age, 0.0))]

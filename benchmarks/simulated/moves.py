@@ -1,0 +1,205 @@
+"""Moves on a due queue, the same on PostgreSQL and on its model, and what can be seen after each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from event_log import due_queue
+from event_log.due_queue import BOTH, DueRow, Overtaken, Turn
+from event_log.recorder import LogEntry
+from event_log.sql import load
+
+BASE = datetime(2029, 1, 1, tzinfo=UTC)
+LEASE, SHORT, LOST = timedelta(minutes=10), timedelta(minutes=2), timedelta(seconds=-5)
+CHANNELS = ("email", "sms")
+_pauses = load("event_log", "delivery_pauses.sql")
+_ROWS = """
+SELECT notification_id, due_at, not_before, expires_at, retry, claims,
+       lease_token IS NOT NULL, coalesce(lease_until > clock_timestamp(), false),
+       coalesce(lease_until > clock_timestamp() + interval '5 min', false)
+  FROM due_notifications
+"""
+
+
+def at(minutes: float) -> datetime:
+    return BASE + timedelta(minutes=minutes)
+
+
+def row(number: int, minutes: float = 0.0, **changes: Any) -> DueRow:
+    fields: dict[str, Any] = {
+        "notification": UUID(int=number),
+        "instance": "acme",
+        "channel": "email",
+        "priority": 0,
+        "not_before": at(minutes),
+        "expires_at": at(1000),
+        "cause_stream": UUID(int=1),
+        "cause_version": 1,
+        "supersede_key": "rule",
+    }
+    return DueRow(**(fields | changes))
+
+
+class Queue:
+    """The due queue of one place, and the tokens it has given."""
+
+    def __init__(self, log: Any, *, modelled: bool) -> None:  # noqa: ANN401  # a real log, or a model's
+        self.log = log
+        self._modelled = modelled
+        self.tokens: dict[UUID, int] = {}
+
+    def put(self, *rows: DueRow) -> None:
+        with self.log.appending() as append:
+            due_queue.put(append.cursor, rows)
+
+    def remove(self, *numbers: int) -> None:
+        with self.log.appending() as append:
+            due_queue.remove(append.cursor, [UUID(int=number) for number in numbers])
+
+    def pull_forward(self, *overtaken: Overtaken) -> None:
+        with self.log.appending() as append:
+            due_queue.pull_forward(append.cursor, overtaken)
+
+    def claim(self, minutes: float = 0.0, **given: Any) -> list[tuple[int, int]]:
+        """Numbers of what was claimed and the claims they had lost, sorted."""
+        asked: dict[str, Any] = {"limit": 100, "lease": LEASE, "channels": CHANNELS} | given
+        with self.log.database.connection() as connection:
+            claims = due_queue.claim(connection.cursor(), at(minutes), **asked)
+        self.tokens |= {claim.notification: claim.token for claim in claims}
+        return sorted((claim.notification.int, claim.lost_claims) for claim in claims)
+
+    def shown(self, *numbers: int, wrong: int = 0) -> list[tuple[UUID, int]]:
+        """Leases as a worker shows them; with ``wrong`` another's token."""
+        return [(UUID(int=n), self.tokens.get(UUID(int=n), -1) + wrong) for n in numbers]
+
+    def held(self, *numbers: int, wrong: int = 0) -> dict[int, bool]:
+        with self.log.database.connection() as connection:
+            found = due_queue.held(connection.cursor(), self.shown(*numbers, wrong=wrong))
+        return {notification.int: runs for notification, runs in found.items()}
+
+    def renew(self, *numbers: int, lease: timedelta = LEASE, wrong: int = 0) -> list[int]:
+        with self.log.database.connection() as connection:
+            found = due_queue.renew(connection.cursor(), self.shown(*numbers, wrong=wrong), lease)
+        return sorted(notification.int for notification in found)
+
+    def release(self, *numbers: int, wrong: int = 0) -> None:
+        with self.log.database.connection() as connection:
+            due_queue.release(connection.cursor(), self.shown(*numbers, wrong=wrong))
+
+    def pause(self, instance: str, channel: str, *, resume: bool = False) -> None:
+        statement = _pauses.remove if resume else _pauses.put
+        with self.log.database.connection() as connection:
+            connection.cursor().execute(statement, {"instance": instance, "channel": channel, "position": 1})
+
+    def figures(self, minutes: float) -> tuple[Any, ...]:
+        with self.log.database.connection() as connection:
+            cursor = connection.cursor()
+            waiting = due_queue.instances_with_work(cursor, at(minutes))
+            return due_queue.next_due(cursor), due_queue.depth(cursor, at(minutes)), waiting
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """What is in the table, but for tokens and moments that differ between clocks."""
+        if not self._modelled:
+            with self.log.database.connection() as connection:
+                return sorted(connection.execute(_ROWS).fetchall())
+        now = self.log.database.tables.now()
+        return sorted(
+            (
+                r.notification_id,
+                r.due_at,
+                r.not_before,
+                r.expires_at,
+                r.retry,
+                r.claims,
+                r.lease_token is not None,
+                r.lease_until is not None and r.lease_until > now,
+                r.lease_until is not None and r.lease_until > now + timedelta(minutes=5),
+            )
+            for r in self.log.database.tables.due.values()
+        )
+
+    def decide(self, *numbers: int) -> None:
+        """The first event of these notifications, in this order."""
+        with self.log.appending() as append:
+            entries = [
+                LogEntry(UUID(int=n), 1, "notification.requested", b"\x01\x01{}", instance_id="acme")
+                for n in numbers
+            ]
+            self.log.recorder.insert(append.cursor, entries)
+
+
+def random_row(random: Random, number: int) -> DueRow:
+    # Seconds apart, so that nothing is due at the same moment: SQL leaves open which goes first then.
+    minutes = random.randrange(0, 40) + number / 60
+    return row(
+        number,
+        minutes,
+        instance=random.choice(("acme", "beta", "gamma")),
+        channel=random.choice((*CHANNELS, "push")),
+        priority=random.randrange(3),
+        expires_at=at(minutes + random.choice((3, 500)) + number / 60),
+        not_before=random.choice((at(minutes), at(minutes), at(minutes), due_queue.NEVER)),
+        cause_stream=UUID(int=random.randrange(1, 4)),
+        cause_version=random.randrange(1, 4),
+        supersede_key=random.choice(("a", "b")),
+        retry=random.random() < 0.3,
+    )
+
+
+def move(queue: Queue, draw: int) -> Any:
+    """One random move; the same draw is the same move."""
+    random = Random(draw)
+    numbers = random.sample(range(1, 16), 3)
+    minutes = float(random.randrange(0, 45))
+    wrong = random.choice((0, 0, 0, 10_000))
+    match random.randrange(12):
+        case 0 | 1 | 2:
+            return queue.put(*(random_row(random, number) for number in numbers))
+        case 3:
+            return queue.remove(*numbers[:1])
+        case 4:
+            key = random.choice(("", "a", "b"))
+            return queue.pull_forward(Overtaken(UUID(int=random.randrange(1, 4)), 2, key, at(minutes)))
+        case 5 | 6 | 7:
+            return queue.claim(
+                minutes,
+                limit=random.choice((1, 2, 5)),
+                lease=random.choice((LEASE, SHORT, LOST)),
+                channels=random.choice((CHANNELS, ("email",), ())),
+                turn=Turn(
+                    random.choice(((), ("beta",), ("gamma", "acme"))), random.choice(("", "acme", "beta"))
+                ),
+                retries=random.choice((BOTH, (True,), (False,))),
+            )
+        case 8:
+            return queue.held(*numbers, wrong=wrong), queue.renew(*numbers, lease=LEASE, wrong=wrong)
+        case 9:
+            return queue.release(*numbers, wrong=wrong)
+        case 10:
+            return queue.pause(
+                random.choice(("", "acme")), random.choice(("", "sms")), resume=random.random() < 0.7
+            )
+        case _:
+            return queue.figures(minutes)
+
+
+def in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever the move gives
+    """A random claim in the order of the log, among rows that have their place in it."""
+    random = Random(draw)
+    channels = random.choice((CHANNELS, ("email",)))
+    minutes = float(random.randrange(20, 60))
+    queue.put(*(row(n, n, expires_at=at(5000)) for n in random.sample(range(1, 16), 2)))
+    if queue.leaves_open(minutes, channels):
+        return None
+    return queue.claim(
+        minutes,
+        limit=random.choice((1, 5)),
+        lease=random.choice((LEASE, LOST)),
+        channels=channels,
+        retries=random.choice((BOTH, (False,))),
+        turn=Turn(random.choice(((), ("beta",))), random.choice(("", "acme"))),
+        in_order=True,
+    )

@@ -1,0 +1,103 @@
+"""What the simulation puts in the place of threads, rendering, logging, the clock and chance."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import event_log.intake
+import projections.handler
+import workers.claiming
+import workers.loading
+import workers.preparing
+import workers.recorder
+import workers.worker
+from benchmarks.simulated.lanes import SteppedLane
+from benchmarks.simulated.loop import CURRENT
+from notification_domain import identity
+from workers.channels.port import Mail, TextMessage
+
+_FORBIDDEN: tuple[tuple[Any, str], ...] = (
+    (time, "time"), (time, "time_ns"), (time, "monotonic"), (time, "monotonic_ns"), (time, "sleep"),
+    (os, "urandom"), (uuid, "uuid4"), (uuid, "uuid1"),
+    (random, "random"), (random, "choice"), (random, "randint"), (random, "uniform"), (random, "getrandbits"),
+)  # fmt: skip
+
+
+class RealityTouched(BaseException):
+    """The real clock or real chance was asked during a run."""
+
+
+class Quiet:
+    """A logger that tells of nothing but what nobody expected."""
+
+    def warning(self, *_: object, **__: object) -> None:
+        pass
+
+    info = debug = error = warning
+
+    def exception(self, message: str, *_: object) -> None:  # as a logger's
+        import sys
+
+        process = CURRENT.get()
+        process.loop.complaints.append(f"{process.name}: {message}: {sys.exc_info()[1]!r}")
+
+
+def _render(request: Any, envelope: Any, *_: object) -> Mail | TextMessage:  # noqa: ANN401  # the renderer's own types
+    """Message id, notification and code: what the ledger must know."""
+    message_id = envelope.message_id
+    text = f"{message_id}|{message_id[1:37]}|{request.arguments['Code']}"
+    if request.channel == "sms":
+        return TextMessage(request.recipient, text)
+    return Mail(envelope.sender.address, request.recipient, text.encode())
+
+
+def _refused(name: str) -> Callable[..., Any]:
+    def refuse(*_: object, **__: object) -> Any:  # noqa: ANN401  # never returns
+        raise RealityTouched(name)
+
+    return refuse
+
+
+_quiet = Quiet()
+_STANDING: tuple[tuple[Any, str, Any], ...] = (
+    (workers.recorder, "GroupCommit", SteppedLane),
+    (event_log.intake, "GroupCommit", SteppedLane),
+    (workers.preparing, "render", _render),
+    (workers.worker, "_logger", _quiet),
+    (workers.claiming, "_logger", _quiet),
+    (workers.recorder, "_logger", _quiet),
+    (workers.loading, "_logger", _quiet),
+    (projections.handler, "_logger", _quiet),
+    (identity, "_derive", lru_cache(maxsize=100_000)(identity._derive)),  # noqa: SLF001  # pure, and asked for often
+    *((module, name, _refused(name)) for module, name in _FORBIDDEN),
+)
+
+
+@contextmanager
+def patched(changes: tuple[tuple[Any, str, Any], ...]) -> Iterator[None]:
+    """Set attributes for a while."""
+    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
+
+
+@contextmanager
+def standing() -> Iterator[None]:
+    """While schedules run; may be entered again within itself."""
+    if workers.recorder.GroupCommit is SteppedLane:  # type: ignore[comparison-overlap]
+        yield
+        return
+    with patched(_STANDING):
+        yield

@@ -1,0 +1,148 @@
+"""Laws that hold at every moment, looked at in the very statement that could break them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from benchmarks.simulated.loop import CURRENT
+from benchmarks.simulated.statements import Parameters
+from benchmarks.simulated.tables import Due, Table
+from benchmarks.simulated.world import World
+
+MARGIN = timedelta(seconds=2)
+"""How long a lease must still run for its holder to write."""
+_NEED_A_LEASE = frozenset({"notification.attempt.started", "notification.transmission.started"})
+"""What has happened already is told late, too."""
+_BEGINNINGS = frozenset({"notification.requested", "notification.declined"})
+
+
+class Watch:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._shown: dict[UUID, int] = {}
+        """Tokens that were shown to the fence last, by notification."""
+        self._tokens: dict[UUID, int] = {}
+        """Whose attempt the newest one is, by notification."""
+        self._claims = Table(world.tables)
+        """Claims since something was last recorded that put the row back; undone with it."""
+
+    def _broken(self, what: str) -> None:
+        self._world.violations.append(f"at {self._world.loop.now}: {what}")
+
+    def claim(self, p: Parameters) -> Callable[[Any], None]:
+        before: dict[UUID, Due] = dict(self._world.tables.due)
+        now = self._world.tables.now()
+
+        def look_again(rows: list[Any]) -> None:
+            for notification, _, token, lost in rows:
+                row = before[notification]
+                if row.lease_until is not None and row.lease_until >= now:
+                    self._broken(f"a running lease of {notification} was taken")
+                if row.due_at > p["now"] and row.expires_at > p["now"]:
+                    self._broken(f"{notification} was claimed before it is due")
+                if row.lease_token is not None and token <= row.lease_token:
+                    self._broken("a lease token was given twice")
+                if lost != self._claims.get(notification, 0):
+                    self._broken(
+                        f"{notification} lost {self._claims.get(notification, 0)} claims, not {lost}"
+                    )
+                self._claims.put(notification, lost + 1)
+                self._world.lost_claims[notification] = max(
+                    lost, self._world.lost_claims.get(notification, 0)
+                )
+            if len(rows) > 1 and any(before[row[0]].claims >= 2 for row in rows):
+                self._broken("what may kill its worker was not claimed alone")
+
+        return look_again
+
+    def put(self, p: Parameters) -> Callable[[Any], None]:
+        def look_again(_: object) -> None:
+            for notification, not_before in zip(p["notification"], p["not_before"], strict=True):
+                row = self._world.tables.due[notification]
+                self._claims.put(notification, 0)
+                if (row.lease_token, row.lease_until, row.due_at) != (None, None, not_before):
+                    self._broken(f"{notification} was put back and is not free at its time")
+
+        return look_again
+
+    def release(self, p: Parameters) -> Callable[[Any], None]:
+        before: dict[UUID, Due] = dict(self._world.tables.due)
+
+        def look_again(_: object) -> None:
+            for notification, token in zip(p["notifications"], p["tokens"], strict=True):
+                row = before.get(notification)
+                if row is not None and row.lease_token == token:
+                    self._claims.put(notification, max(self._claims.get(notification, 0) - 1, 0))
+
+        return look_again
+
+    def renew(self, p: Parameters) -> Callable[[Any], None]:
+        before: dict[UUID, Due] = dict(self._world.tables.due)
+        shown = set(zip(p["notifications"], p["tokens"], strict=True))
+        now = self._world.tables.now()
+
+        def look_again(_: object) -> None:
+            for notification, row in self._world.tables.due.items():
+                old = before.get(notification)
+                if old is None or old.lease_until == row.lease_until:
+                    continue
+                if (
+                    (notification, old.lease_token) not in shown
+                    or old.lease_until is None
+                    or old.lease_until <= now
+                ):
+                    self._broken(f"a lease of {notification} was extended that was not one's own")
+
+        return look_again
+
+    def held(self, p: Parameters) -> Callable[[Any], None]:
+        self._shown = dict(zip(p["notifications"], p["tokens"], strict=True))
+        return lambda _: None
+
+    def insert(self, p: Parameters) -> Callable[[Any], None]:
+        name = CURRENT.get(self._world.loop.world).name
+        if name.startswith("worker"):
+            for stream, topic, state in zip(p["streams"], p["topics"], p["states"], strict=True):
+                if topic.startswith("notification."):
+                    self._fence(stream, topic, state)
+        return lambda _: None
+
+    def _fence(self, stream: UUID, topic: str, state: bytes) -> None:
+        row = self._world.tables.due.get(stream)
+        shown = self._shown.get(stream)
+        if topic in _BEGINNINGS:
+            self._broken(f"a worker wrote {topic}")
+        elif row is None or row.lease_token != shown:
+            self._broken(f"{topic} of {stream} was written without its lease")
+        elif topic in _NEED_A_LEASE and (
+            row.lease_until is None or row.lease_until <= self._world.tables.now() + MARGIN
+        ):
+            self._broken(f"{topic} of {stream} was written under a lease that has run out")
+        if topic == "notification.attempt.started":
+            self._tokens[stream] = _token_in(state)
+            if self._tokens[stream] != shown:
+                self._broken(f"an attempt of {stream} names another lease")
+        if topic == "notification.transmission.started" and self._tokens.get(stream) != shown:
+            self._broken(f"a transmission of {stream} belongs to another's attempt")
+
+
+def _token_in(state: bytes) -> int:
+    return int(msgspec.json.decode(state[2:])["lease_token"])
+
+
+def watchers(world: World) -> dict[str, Callable[[Parameters], Callable[[Any], None]]]:
+    watch = Watch(world)
+    return {
+        "event_log/due_queue.sql:claim": watch.claim,
+        "event_log/due_queue.sql:claim_in_order": watch.claim,
+        "event_log/due_queue.sql:renew": watch.renew,
+        "event_log/due_queue.sql:release": watch.release,
+        "event_log/due_queue.sql:put": watch.put,
+        "event_log/due_queue.sql:held": watch.held,
+        "event_log/recorder.sql:insert_events": watch.insert,
+    }

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tidings.errors import SettingsInvalid
+from tidings.setting_origins import CODER, ORIGINS, OUTBOX, ZITADEL, profile, serves
+from tidings.settings import Settings
+from tidings.settings_file import load_settings
+from tidings.settings_listing import settings_in_force
+from tidings.settings_names import members, variable
+from tidings.worker_process import worker_settings
+from tidings.worker_settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Site:
+    directory: Path
+    setenv: Callable[[str, str], None]
+
+    def load(self, workers: dict[str, Any] | str, **environment: str) -> Settings:
+        text = workers if isinstance(workers, str) else yaml.safe_dump({"workers": workers})
+        (self.directory / "tidings.yaml").write_text(text)
+        for name, value in environment.items():
+            self.setenv(name, value)
+        return load_settings()
+
+    def refusal(self, workers: dict[str, Any] | str, **environment: str) -> str:
+        with pytest.raises(SettingsInvalid) as refused:
+            self.load(workers, **environment)
+        return "\n".join(refused.value.faults)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.chdir(tmp_path)
+    for name, _ in members():
+        monkeypatch.delenv(variable(name), raising=False)
+    monkeypatch.delenv("TIDINGS_CONFIG", raising=False)
+    return Site(tmp_path, monkeypatch.setenv)
+
+
+def test_the_document_lists_every_setting_as_it_is() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "settings"), "--check"], check=False)
+    assert done.returncode == 0, "docs/settings.md is stale: run scripts/settings"
+
+
+EVERY_SETTING = [
+    "processes",
+    "workers",
+    "retry_workers",
+    "bulk_limit",
+    "requeue_every",
+    "retry_requeue_every",
+    "handle_active_instances",
+    "max_active_instances",
+    "transaction_duration",
+    "max_attempts",
+    "max_claims",
+    "max_ttl",
+    "min_retry_delay",
+    "max_retry_delay",
+    "retry_delay_factor",
+    "legacy_mode",
+    "lease_period",
+    "dispatch_timeout",
+    "result_buffer_size",
+    "store_sync_interval",
+    "startup_drain",
+    "jitter",
+    "channels",
+]
+
+
+def test_every_setting_that_operators_know_is_there() -> None:
+    assert sorted(WorkerSettings.model_fields) == sorted(EVERY_SETTING)
+    assert {origin.setting for origin in ORIGINS} <= set(EVERY_SETTING)
+
+
+@pytest.mark.parametrize("system", [ZITADEL, CODER, OUTBOX])
+def test_a_profile_is_a_valid_file_with_that_systems_values(site: Site, system: str) -> None:
+    values = profile(system)
+    lines = "".join(f"  {key}: {value}\n" for key, value in values.items())
+    settings = site.load(f"workers:\n{lines}")
+    in_force = {one.name: one.value for one in settings_in_force(settings)}
+    again = site.load(f"workers:\n{lines}")
+    assert again == settings
+    for key, value in values.items():
+        assert str(in_force[f"workers.{key}"]).lower().removesuffix(".0") == value
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("lease_count", "bulk_limit"),
+        ("claimBatchSize", "bulk_limit"),
+        ("fetch_interval", "requeue_every"),
+        ("WorkerInterval", "requeue_every"),
+        ("retry_interval", "min_retry_delay"),
+        ("max_send_attempts", "max_attempts"),
+        ("store_sync_buffer_size", "result_buffer_size"),
+        ("sync_interval", "store_sync_interval"),
+        ("LegacyEnabled", "legacy_mode"),
+        ("backoff_jitter", "jitter"),
+        ("concurrency", "workers"),
+    ],
+)
+def test_who_uses_another_systems_name_is_told_ours(site: Site, foreign: str, ours: str) -> None:
+    assert serves(foreign) == ours
+    sentence = f"workers.{foreign} in tidings.yaml is not a setting; did you mean workers.{ours}?"
+    assert sentence in site.refusal({foreign: 1})
+
+
+def test_another_systems_name_is_refused_in_the_environment_too(site: Site) -> None:
+    told = site.refusal({}, TIDINGS_WORKERS__LEASE_COUNT="20")
+    assert told == "TIDINGS_WORKERS__LEASE_COUNT is not a setting; did you mean workers.bulk_limit?"
+
+
+@pytest.mark.parametrize(
+    ("workers", "sentence"),
+    [
+        ({"dispatch_timeout": "30s"}, "dispatch_timeout must be shorter than lease_period"),
+        ({"lease_period": "3s", "dispatch_timeout": "1s"}, "lease_period must be longer than 3s"),
+        ({"store_sync_interval": "30s"}, "store_sync_interval must be shorter than lease_period"),
+        ({"workers": 0, "retry_workers": 0}, "to deliver nothing on purpose set processes: 0"),
+        (
+            {"legacy_mode": True, "retry_workers": 0},
+            "legacy_mode keeps first attempts and retries in one order",
+        ),
+        ({"min_retry_delay": "2h"}, "min_retry_delay must not be longer than max_retry_delay"),
+        ({"max_ttl": "4s"}, "max_ttl must not be shorter than min_retry_delay"),
+        (
+            {"channels": {"sms": {"min_retry_delay": "31m"}}},
+            "channels.sms: min_retry_delay must not be longer than max_retry_delay",
+        ),
+        ({"channels": {"sms": {"max_atempts": 1}}}, "did you mean workers.channels.sms.max_attempts?"),
+        ({"channels": {"pigeon": {}}}, "workers.channels.pigeon in tidings.yaml is not a setting"),
+        ({"jitter": 1.5}, "workers.jitter in tidings.yaml: must be less than or equal to 1 (given: 1.5)"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_with_a_sentence(
+    site: Site, workers: dict[str, Any], sentence: str
+) -> None:
+    assert sentence in site.refusal(workers)
+
+
+def test_a_process_without_pools_is_fine_where_nothing_is_to_be_delivered(site: Site) -> None:
+    given = site.load({"workers": 0, "retry_workers": 0, "processes": 0})
+    assert worker_settings(given).pools() == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "kinds"),
+    [
+        ({}, [(False,), (True,)]),
+        ({"workers": 0}, [(True,)]),
+        ({"retry_workers": 0}, [(False,)]),
+        ({"legacy_mode": True}, [(False, True)]),
+    ],
+)
+def test_0_switches_a_pool_off(site: Site, workers: dict[str, Any], kinds: list[tuple[bool, ...]]) -> None:
+    assert [pool.retries for pool in worker_settings(site.load(workers)).pools()] == kinds
+
+
+def test_retries_of_one_channel_differ_where_it_says_so(site: Site) -> None:
+    given = site.load(
+        {"max_attempts": 4, "channels": {"sms": {"max_attempts": 2}}},
+        TIDINGS_WORKERS__CHANNELS__SMS__RETRY_DELAY_FACTOR="3",
+    )
+    told = worker_settings(given)
+    assert told.policy_of("email").max_attempts == 4
+    assert told.policy_of("sms").max_attempts == 2
+    assert (told.policy_of("email").factor, told.policy_of("sms").factor) == (2.0, 3.0)
+
+
+def test_every_setting_reaches_the_worker(site: Site) -> None:
+    told = worker_settings(
+        site.load(
+            {
+                "workers": 7,
+                "retry_workers": 3,
+                "bulk_limit": 5,
+                "requeue_every": "2s",
+                "retry_requeue_every": "3s",
+                "startup_drain": False,
+                "handle_active_instances": "1m",
+                "max_active_instances": 9,
+                "lease_period": "40s",
+                "dispatch_timeout": "11s",
+                "max_claims": 6,
+                "result_buffer_size": 8,
+                "store_sync_interval": "250ms",
+                "min_retry_delay": "6s",
+                "max_retry_delay": "7s",
+                "jitter": 0.5,
+            }
+        )
+    )
+    first, retries = told.pools()
+    assert (first.size, first.batch, first.poll) == (7, 5, 2.0)
+    assert (retries.size, retries.batch, retries.poll) == (3, 3, 3.0)
+    assert (told.startup_drain, told.max_active_instances, told.max_claims) == (False, 9, 6)
+    assert told.handle_active_instances == timedelta(minutes=1)
+    assert (told.lease, told.dispatch_timeout) == (timedelta(seconds=40), timedelta(seconds=11))
+    assert (told.result_buffer, told.result_sync) == (8, timedelta(milliseconds=250))
+    policy = told.policy_of("email")
+    assert (policy.min_delay, policy.max_delay, policy.jitter) == (6.0, 7.0, 0.5)
