@@ -138,9 +138,11 @@ def show_trace(seed: int) -> int:
 def show_mutants(options: argparse.Namespace) -> int:
     began = time.monotonic()
     tasks = [(mutant.place, mutant.number, options.within) for mutant in mutants.all_mutants()]
-    survivors = []
+    survivors: list[str] = []
+    by_contract = 0
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=10) as pool:
         for done, (label, seed) in enumerate(pool.imap_unordered(mutants.attempt, tasks), 1):
+            by_contract += seed == mutants.CONTRACT
             if seed is None:
                 survivors.append(label)
                 _errors.print(f"survived: {label}", highlight=False, markup=False)
@@ -152,6 +154,7 @@ def show_mutants(options: argparse.Namespace) -> int:
             {
                 "mutants": len(tasks),
                 "killed": len(tasks) - len(survivors),
+                "by_contract": by_contract,
                 "survived": len(survivors),
                 "seconds": seconds,
             }

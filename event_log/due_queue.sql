@@ -137,14 +137,15 @@ served AS MATERIALIZED (
      WHERE i.instance_id IS NOT NULL
 ),
 heads AS MATERIALIZED (
-    SELECT head.notification_id
+    SELECT head.notification_id, head.claims, head.is_free,
+           row_number() OVER (ORDER BY i.served_before NULLS FIRST, i.instance_id <= %(after)s, i.instance_id) AS turn
       FROM served i
      CROSS JOIN LATERAL (
-         SELECT d.notification_id
+         SELECT d.notification_id, d.claims, d.lease_until IS NULL OR d.lease_until < clock_timestamp() AS is_free
            FROM (VALUES (0), (1), (2)) AS p (priority)
           CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
           CROSS JOIN LATERAL (
-              SELECT d.notification_id, d.due_at
+              SELECT d.notification_id, d.due_at, d.claims, d.lease_until
                 FROM due_notifications d
                WHERE d.instance_id = i.instance_id
                  AND d.priority = p.priority
@@ -159,8 +160,17 @@ heads AS MATERIALIZED (
           ORDER BY d.due_at, e.notification_id
           LIMIT 1
      ) AS head
-     ORDER BY i.served_before NULLS FIRST, i.instance_id <= %(after)s, i.instance_id
+     ORDER BY turn
      LIMIT %(limit)s
+),
+-- As above: what may kill its worker is taken alone, when its turn comes.
+first AS (
+    SELECT notification_id, claims FROM heads WHERE is_free ORDER BY turn LIMIT 1
+),
+taken AS (
+    SELECT notification_id FROM first WHERE claims >= 2
+    UNION ALL
+    SELECT notification_id FROM heads WHERE claims < 2 AND NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
 ),
 -- What expired where nobody sends is nobody's head: it is cancelled in passing.
 expired AS (
@@ -175,13 +185,14 @@ expired AS (
             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
             AND d.channel <> ALL(i.channels)
           LIMIT 1) AS d
+     WHERE NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
      LIMIT %(limit)s
 ),
 -- Seen free above, but perhaps taken since: looked at again under the row's lock.
 chosen AS (
     SELECT d.notification_id
       FROM due_notifications d
-     WHERE d.notification_id IN (SELECT notification_id FROM heads UNION SELECT notification_id FROM expired)
+     WHERE d.notification_id IN (SELECT notification_id FROM taken UNION SELECT notification_id FROM expired)
        AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
        FOR UPDATE SKIP LOCKED
 )

@@ -19,7 +19,7 @@ from projections import handler
 from workers import worker as worker_module
 from workers.rendering.mail import Sender
 from workers.routes import Route
-from workers.worker import WorkerSettings
+from workers.worker_settings import WorkerSettings
 
 SENDER = Sender("no-reply@tidings.example", "Tidings")
 ANSWER_WITHIN = 4.0

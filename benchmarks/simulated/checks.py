@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.simulated.life import lives
 from benchmarks.simulated.record import Record
 from benchmarks.simulated.rules import RULES
+from event_log.commands import Done
 from event_log.due_queue import due_row
 from event_log.envelope import SourceEvent
 from event_log.notifications import fold_stream
@@ -150,18 +151,10 @@ def _due(record: Record) -> Iterator[str]:
 
 
 def _same(expected: Any, row: Any) -> Iterator[str]:  # noqa: ANN401  # two kinds of rows
-    columns = (
-        "channel",
-        "priority",
-        "not_before",
-        "expires_at",
-        "cause_stream",
-        "cause_version",
-        "supersede_key",
-    )
-    for column in columns:
-        if getattr(expected, column) != getattr(row, column):
-            yield f"{expected.notification}: {column} is {getattr(row, column)}, not {getattr(expected, column)}"
+    for column in expected.__struct_fields__[2:]:
+        wanted, found = getattr(expected, column), getattr(row, column)
+        if found != wanted:
+            yield f"{expected.notification}: {column} is {found}, not {wanted}"
 
 
 def _secrets(record: Record) -> Iterator[str]:
@@ -208,8 +201,6 @@ def _written_back(record: Record) -> Iterator[str]:
 
 
 def _commands(record: Record, schedule: Any) -> Iterator[str]:  # noqa: ANN401
-    from event_log.commands import Done
-
     for command, notification, answer in schedule.operator.told:
         if not isinstance(answer, Done) or answer.repeated:
             continue

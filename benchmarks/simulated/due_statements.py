@@ -22,8 +22,7 @@ _COLUMNS = (
 
 def put(tables: Tables, p: Parameters) -> Result:
     for values in zip(*(p[name] for name in _COLUMNS), strict=True):
-        *plain, retry = values
-        fresh = Due(*plain, values[4], retry)
+        fresh = Due(*values[:9], values[4], values[9])  # type: ignore[call-arg]  # ten of them
         known = tables.due.get(fresh.notification_id)
         if known is not None:
             fresh = replace(
@@ -67,10 +66,8 @@ def pull_forward(tables: Tables, p: Parameters) -> Result:
 
 def claim(tables: Tables, p: Parameters) -> Result:
     due = _in_turn(tables, p)
-    if due and due[0].claims >= 2:
-        chosen = due[:1]
-    else:
-        chosen = [row for row in due if row.claims < 2]
+    alone = bool(due) and due[0].claims >= 2
+    chosen = due[:1] if alone else [row for row in due if row.claims < 2]
     return [_lease(tables, row, p) for row in chosen]
 
 
@@ -100,9 +97,12 @@ def claim_in_order(tables: Tables, p: Parameters) -> Result:
     )
     heads = [head for name in instances if (head := _head(tables, name, p))][: p["limit"]]
     expired = [row for name in sorted(instances) if (row := _expired(tables, name, p))][: p["limit"]]
-    chosen = {row.notification_id: row for row in (*heads, *expired)}
-    free = [row for row in chosen.values() if row.lease_until is None or row.lease_until < now]
-    return [_lease(tables, row, p) for row in free]
+    free = [row for row in heads if row.lease_until is None or row.lease_until < now]
+    if free and free[0].claims >= 2:  # noqa: SIM108  # as long as it is wide
+        chosen = free[:1]
+    else:
+        chosen = [row for row in free if row.claims < 2] + expired
+    return [_lease(tables, row, p) for row in chosen]
 
 
 def _head(tables: Tables, instance: str, p: Parameters) -> Due | None:
@@ -117,7 +117,10 @@ def _head(tables: Tables, instance: str, p: Parameters) -> Due | None:
         and row.channel in channels
         and not (row.claims > 1 and row.lease_until is not None and row.lease_until >= now)
     ]
-    return min(due, key=lambda row: (row.due_at, tables.events[row.notification_id, 1][0]), default=None)
+    head: Due | None = min(
+        due, key=lambda row: (row.due_at, tables.events[row.notification_id, 1][0]), default=None
+    )
+    return head
 
 
 def _expired(tables: Tables, instance: str, p: Parameters) -> Due | None:
@@ -130,7 +133,8 @@ def _expired(tables: Tables, instance: str, p: Parameters) -> Due | None:
             and (row.lease_until is None or row.lease_until < now)
             and row.channel not in channels
         ):
-            return row
+            found: Due = row
+            return found
     return None
 
 

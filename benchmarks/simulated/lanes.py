@@ -1,4 +1,4 @@
-"""Group commit in steps of the schedule: what has gathered by then is committed together, by the real code."""
+"""Group commit in steps of the schedule: what has gathered by then is committed together."""
 
 from __future__ import annotations
 

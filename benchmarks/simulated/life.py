@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.simulated.providers import Copy
@@ -69,7 +70,7 @@ class Life:
         fact: Any = event.fact
         if self.closed and not isinstance(fact, ResendRequested):
             self.faults.append(f"{event.topic} after its ending")
-        if self.parked and not (isinstance(fact, ResendRequested) or getattr(fact, "by", "")):
+        if self.parked and not (isinstance(fact, ResendRequested) or getattr(fact, "by", None)):
             self.faults.append(f"{event.topic} though it waits for a person")
         if self.must_expire and not isinstance(fact, NotificationCancelled):
             self.faults.append(f"{event.topic} though it had to expire")
@@ -212,7 +213,7 @@ class Life:
         taken = sorted({copy.attempt for copy in copies})
         if len(taken) != len(copies):
             self.faults.append("one transmission was taken twice")
-        for first, second in zip(taken, taken[1:], strict=False):
+        for first, second in pairwise(taken):
             self._announced_between(first, second)
         for attempt in set(self.sent) - set(taken):
             self.faults.append(f"sent by attempt {attempt}, and no provider has taken it")

@@ -10,7 +10,8 @@ import asyncio
 import heapq
 from asyncio import tasks
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any
@@ -47,10 +48,10 @@ class Process:
                 self.loop.runnable.append(self)
             self.ready.append(step)
 
-    def spawn(self, work: Any) -> SimulatedTask:  # noqa: ANN401  # any coroutine
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> SimulatedTask:  # any coroutine
         return self.context.copy().run(self.loop.create_task, work)
 
-    def after(self, seconds: float, callback: Callable[..., Any], *args: Any) -> Step:
+    def after(self, seconds: float, callback: Callable[..., Any], *args: object) -> Step:
         """Run a callback in this process later."""
         return self.loop.call_at(self.loop.now + seconds, callback, *args, context=self.context.copy())
 
@@ -70,7 +71,11 @@ class Step:
     __slots__ = ("args", "callback", "context", "process", "when")
 
     def __init__(
-        self, process: Process, callback: Callable[..., Any] | None, args: Any, context: Context
+        self,
+        process: Process,
+        callback: Callable[..., Any] | None,
+        args: tuple[object, ...],
+        context: Context,
     ) -> None:
         self.process = process
         self.callback = callback
@@ -101,11 +106,9 @@ class SimulatedTask(asyncio.Task[Any]):
 
     def abandon(self) -> None:
         self._log_destroy_pending = False
-        try:
-            self.get_coro().close()  # type: ignore[union-attr]  # a coroutine
-        except (Killed, RuntimeError, ValueError):
-            # It tried to go on while it was closed, or is what runs just now.
-            pass
+        # It may try to go on while it is closed, or be what runs just now.
+        with suppress(Killed, RuntimeError, ValueError):
+            self.get_coro().close()
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -263,13 +266,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Let others go on while the current process stands still in the middle of a step."""
         task = tasks.current_task(self)
         if task is not None:
-            tasks._leave_task(self, task)  # type: ignore[attr-defined]  # noqa: SLF001  # as nested loops must
+            tasks._leave_task(self, task)  # noqa: SLF001  # as nested loops must
         try:
             while steps > 0 and self.advance(deadline):
                 steps -= 1
         finally:
             if task is not None:
-                tasks._enter_task(self, task)  # type: ignore[attr-defined]  # noqa: SLF001
+                tasks._enter_task(self, task)  # noqa: SLF001
 
 
 def _carry_out(future: asyncio.Future[Any], function: Callable[..., Any], args: Any) -> None:  # noqa: ANN401

@@ -92,7 +92,7 @@ class ModelCursor:
         self._rows: list[Any] = []
 
     def execute(
-        self, text: str, parameters: Parameters | None = None, *, prepare: bool = False
+        self, text: str, parameters: Parameters | None = None, **_: bool
     ) -> ModelCursor:  # as psycopg's
         name, statement = BY_TEXT[text]
         connection = self.connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -15,6 +16,8 @@ from event_log.sql import load
 BASE = datetime(2029, 1, 1, tzinfo=UTC)
 LEASE, SHORT, LOST = timedelta(minutes=10), timedelta(minutes=2), timedelta(seconds=-5)
 CHANNELS = ("email", "sms")
+MOVES = (0, 1, 2)
+"""Seeds of the random moves in the contract suite."""
 _pauses = load("event_log", "delivery_pauses.sql")
 _ROWS = """
 SELECT notification_id, due_at, not_before, expires_at, retry, claims,
@@ -28,7 +31,7 @@ def at(minutes: float) -> datetime:
     return BASE + timedelta(minutes=minutes)
 
 
-def row(number: int, minutes: float = 0.0, **changes: Any) -> DueRow:
+def row(number: int, minutes: float = 0.0, **changes: Any) -> DueRow:  # noqa: ANN401  # fields
     fields: dict[str, Any] = {
         "notification": UUID(int=number),
         "instance": "acme",
@@ -63,7 +66,7 @@ class Queue:
         with self.log.appending() as append:
             due_queue.pull_forward(append.cursor, overtaken)
 
-    def claim(self, minutes: float = 0.0, **given: Any) -> list[tuple[int, int]]:
+    def claim(self, minutes: float = 0.0, **given: Any) -> list[tuple[int, int]]:  # noqa: ANN401  # as the real one's
         """Numbers of what was claimed and the claims they had lost, sorted."""
         asked: dict[str, Any] = {"limit": 100, "lease": LEASE, "channels": CHANNELS} | given
         with self.log.database.connection() as connection:
@@ -100,6 +103,12 @@ class Queue:
             waiting = due_queue.instances_with_work(cursor, at(minutes))
             return due_queue.next_due(cursor), due_queue.depth(cursor, at(minutes)), waiting
 
+    def next_due(self, otherwise: float) -> float:
+        """In minutes, the very moment."""
+        with self.log.database.connection() as connection:
+            moment = due_queue.next_due(connection.cursor())
+        return otherwise if moment in (None, due_queue.NEVER) else (moment - BASE) / timedelta(minutes=1)
+
     def rows(self) -> list[tuple[Any, ...]]:
         """What is in the table, but for tokens and moments that differ between clocks."""
         if not self._modelled:
@@ -133,14 +142,14 @@ class Queue:
 
 def random_row(random: Random, number: int) -> DueRow:
     # Seconds apart, so that nothing is due at the same moment: SQL leaves open which goes first then.
-    minutes = random.randrange(0, 40) + number / 60
+    minutes = random.randrange(0, 12) + number / 64
     return row(
         number,
         minutes,
-        instance=random.choice(("acme", "beta", "gamma")),
+        instance=random.choice(("acme", "acme", "acme", "beta", "gamma")),
         channel=random.choice((*CHANNELS, "push")),
-        priority=random.randrange(3),
-        expires_at=at(minutes + random.choice((3, 500)) + number / 60),
+        priority=random.choice((0, 0, 0, 1, 2)),
+        expires_at=at(minutes + random.choice((3, 500)) + number / 64),
         not_before=random.choice((at(minutes), at(minutes), at(minutes), due_queue.NEVER)),
         cause_stream=UUID(int=random.randrange(1, 4)),
         cause_version=random.randrange(1, 4),
@@ -149,11 +158,11 @@ def random_row(random: Random, number: int) -> DueRow:
     )
 
 
-def move(queue: Queue, draw: int) -> Any:
+def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever the move gives
     """One random move; the same draw is the same move."""
     random = Random(draw)
     numbers = random.sample(range(1, 16), 3)
-    minutes = float(random.randrange(0, 45))
+    minutes = random.randrange(0, 14) + random.choice((0, 1, 2)) * numbers[0] / 64
     wrong = random.choice((0, 0, 0, 10_000))
     match random.randrange(12):
         case 0 | 1 | 2:
@@ -165,9 +174,9 @@ def move(queue: Queue, draw: int) -> Any:
             return queue.pull_forward(Overtaken(UUID(int=random.randrange(1, 4)), 2, key, at(minutes)))
         case 5 | 6 | 7:
             return queue.claim(
-                minutes,
+                queue.next_due(minutes) if random.random() < 0.3 else minutes,
                 limit=random.choice((1, 2, 5)),
-                lease=random.choice((LEASE, SHORT, LOST)),
+                lease=random.choice((LEASE, SHORT, LOST, LOST)),
                 channels=random.choice((CHANNELS, ("email",), ())),
                 turn=Turn(
                     random.choice(((), ("beta",), ("gamma", "acme"))), random.choice(("", "acme", "beta"))
@@ -186,20 +195,46 @@ def move(queue: Queue, draw: int) -> Any:
             return queue.figures(minutes)
 
 
-def in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever the move gives
-    """A random claim in the order of the log, among rows that have their place in it."""
+def move_in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever the move gives
+    """A random move among rows that have their place in the log, of which one at most has expired."""
     random = Random(draw)
-    channels = random.choice((CHANNELS, ("email",)))
-    minutes = float(random.randrange(20, 60))
-    queue.put(*(row(n, n, expires_at=at(5000)) for n in random.sample(range(1, 16), 2)))
-    if queue.leaves_open(minutes, channels):
-        return None
+    numbers = random.sample(range(1, 15), 2)
+    instances = {n: random.choice(("acme", "beta")) for n in numbers}
+    queue.put(
+        *(
+            row(n, float(n // 3), expires_at=at(5000), instance=i, retry=random.random() < 0.3)
+            for n, i in instances.items()
+        )
+    )
+    match random.randrange(6):
+        case 0:
+            parked = {"not_before": due_queue.NEVER} if random.random() < 0.3 else {}
+            channel, instance = random.choice(("push", "sms")), random.choice(("acme", "beta"))
+            queue.put(row(15, 1, channel=channel, instance=instance, expires_at=at(30), **parked))
+        case 1:
+            queue.remove(*numbers[:1])
+        case 2:
+            queue.pause(random.choice(("", "acme")), "sms", resume=random.random() < 0.7)
+        case _:
+            pass
     return queue.claim(
-        minutes,
+        float(random.randrange(0, 60)),
         limit=random.choice((1, 5)),
-        lease=random.choice((LEASE, LOST)),
-        channels=channels,
+        lease=random.choice((LEASE, SHORT, LOST)),
+        channels=random.choice((CHANNELS, ("sms",), ("email",))),
         retries=random.choice((BOTH, (False,))),
-        turn=Turn(random.choice(((), ("beta",))), random.choice(("", "acme"))),
+        turn=Turn(random.choice(((), ("beta",), ("beta", "acme"))), random.choice(("", "acme"))),
         in_order=True,
     )
+
+
+def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
+    """What can be seen of a queue after each of many moves."""
+    for draw in range(seed * 10_000, seed * 10_000 + 400):
+        yield move(queue, draw), queue.rows()
+
+
+def all_moves_in_order(queue: Queue, seed: int) -> Iterator[Any]:
+    queue.decide(*reversed(range(1, 16)))
+    for draw in range(seed * 10_000, seed * 10_000 + 300):
+        yield move_in_order(queue, draw), queue.rows()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -43,8 +44,6 @@ class Quiet:
     info = debug = error = warning
 
     def exception(self, message: str, *_: object) -> None:  # as a logger's
-        import sys
-
         process = CURRENT.get()
         process.loop.complaints.append(f"{process.name}: {message}: {sys.exc_info()[1]!r}")
 
@@ -66,6 +65,7 @@ def _refused(name: str) -> Callable[..., Any]:
 
 
 _quiet = Quiet()
+_standing: list[bool] = []
 _STANDING: tuple[tuple[Any, str, Any], ...] = (
     (workers.recorder, "GroupCommit", SteppedLane),
     (event_log.intake, "GroupCommit", SteppedLane),
@@ -96,8 +96,12 @@ def patched(changes: tuple[tuple[Any, str, Any], ...]) -> Iterator[None]:
 @contextmanager
 def standing() -> Iterator[None]:
     """While schedules run; may be entered again within itself."""
-    if workers.recorder.GroupCommit is SteppedLane:  # type: ignore[comparison-overlap]
+    if _standing:
         yield
         return
     with patched(_STANDING):
-        yield
+        _standing.append(True)
+        try:
+            yield
+        finally:
+            _standing.clear()

@@ -48,7 +48,8 @@ class Record:
                 yield events[0], fact
 
     def cause(self, instance: str, fact: Any) -> RecordedEvent:  # noqa: ANN401  # a decision
-        return self.subjects[instance, fact.source.subject][fact.source.version - 1]
+        event: RecordedEvent = self.subjects[instance, fact.source.subject][fact.source.version - 1]
+        return event
 
     def later(self, instance: str, fact: Any, before: int) -> list[RecordedEvent]:  # noqa: ANN401
         """Events of the source stream after the cause, and before a position."""

@@ -18,6 +18,7 @@ MARGIN = timedelta(seconds=2)
 """How long a lease must still run for its holder to write."""
 _NEED_A_LEASE = frozenset({"notification.attempt.started", "notification.transmission.started"})
 """What has happened already is told late, too."""
+_OUTCOMES = frozenset({"notification.retry.requested", "notification.outcome.unknown"})
 _BEGINNINGS = frozenset({"notification.requested", "notification.declined"})
 
 
@@ -30,6 +31,8 @@ class Watch:
         """Whose attempt the newest one is, by notification."""
         self._claims = Table(world.tables)
         """Claims since something was last recorded that put the row back; undone with it."""
+        self._tried = Table(world.tables)
+        """Whether this cycle has come to an outcome, by notification."""
 
     def _broken(self, what: str) -> None:
         self._world.violations.append(f"at {self._world.loop.now}: {what}")
@@ -65,6 +68,8 @@ class Watch:
             for notification, not_before in zip(p["notification"], p["not_before"], strict=True):
                 row = self._world.tables.due[notification]
                 self._claims.put(notification, 0)
+                if row.retry != self._tried.get(notification, False):
+                    self._broken(f"{notification} is put among the wrong attempts")
                 if (row.lease_token, row.lease_until, row.due_at) != (None, None, not_before):
                     self._broken(f"{notification} was put back and is not free at its time")
 
@@ -105,6 +110,9 @@ class Watch:
         return lambda _: None
 
     def insert(self, p: Parameters) -> Callable[[Any], None]:
+        for stream, topic in zip(p["streams"], p["topics"], strict=True):
+            if topic in _OUTCOMES or topic == "notification.resend.requested":
+                self._tried.put(stream, topic in _OUTCOMES)
         name = CURRENT.get(self._world.loop.world).name
         if name.startswith("worker"):
             for stream, topic, state in zip(p["streams"], p["topics"], p["states"], strict=True):

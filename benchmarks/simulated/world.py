@@ -33,7 +33,7 @@ class World:
         self.options: Options = Options(
             **({n: getattr(options, n) for n in Options.__struct_fields__} | (changes or {}))
         )
-        self.loop = VirtualLoop(self.random, STEP_LIMIT)
+        self.loop = VirtualLoop(self.random, STEP_LIMIT)  # type: ignore[abstract]  # only what asyncio asks for
         self.loop.before_step = self._befall
         self.tables = Tables(self.loop.time)
         self.deployment = Deployment(max_ttl=timedelta(minutes=30))

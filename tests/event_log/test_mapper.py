@@ -100,7 +100,7 @@ def test_a_stored_body_begins_with_its_format_and_schema(fact: Fact) -> None:
 @pytest.mark.parametrize("fact", SEALED, ids=lambda fact: type(fact).__name__)
 def test_what_is_personal_is_not_readable_in_the_stored_bytes(fact: Fact) -> None:
     stored = store(fact).state
-    for word in (b"ada", b"42", b"example", b"550", b"sandbox"):
+    for word in (b"ada", b"example", b"sandbox"):
         assert word not in stored
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -47,8 +46,8 @@ def model_place() -> Place:
 
 
 @pytest.fixture
-def real_place(database: Database) -> Iterator[Place]:
-    yield Place(Log(database, KEY, os.urandom), "postgres")
+def real_place(database: Database) -> Place:
+    return Place(Log(database, KEY, os.urandom), "postgres")
 
 
 @pytest.fixture(params=["postgres", "model"])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.simulated.moves import LEASE, LOST, Queue, at, move, row
+from benchmarks.simulated.moves import LEASE, LOST, MOVES, Queue, all_moves, all_moves_in_order, at, row
 from event_log import due_queue
 from event_log.due_queue import BOTH, Overtaken, Turn
 from tests.simulation.conftest import Place, model_place
@@ -168,21 +168,19 @@ def test_in_order_what_lost_its_worker_steps_aside(queue: Queue) -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", MOVES)
 def test_random_moves_come_to_the_same_on_both(real_place: Place, seed: int) -> None:
-    real, model = queue_of(real_place), queue_of(model_place())
-    for draw in range(seed * 10_000, seed * 10_000 + 400):
-        assert move(real, draw) == move(model, draw), f"move {draw}"
-        assert real.rows() == model.rows(), f"after move {draw}"
+    both = zip(all_moves(queue_of(real_place), seed), all_moves(queue_of(model_place()), seed), strict=True)
+    for number, (real, model) in enumerate(both):
+        assert real == model, f"after move {number}"
 
 
 @pytest.mark.timeout(60)
 def test_random_claims_in_order_come_to_the_same_on_both(real_place: Place) -> None:
-    real, model = queue_of(real_place), queue_of(model_place())
-    for queue in (real, model):
-        queue.decide(*range(1, 16))
-    for draw in range(300):
-        for take in (move, in_order) if draw % 2 else (in_order,):
-            model.look_for_doubt = real.look_for_doubt = model.doubtful
-            assert take(real, draw) == take(model, draw), f"{take.__name__} {draw}"
-            assert real.rows() == model.rows(), f"after {take.__name__} {draw}"
+    both = zip(
+        all_moves_in_order(queue_of(real_place), 0),
+        all_moves_in_order(queue_of(model_place()), 0),
+        strict=True,
+    )
+    for number, (real, model) in enumerate(both):
+        assert real == model, f"after claim {number}"

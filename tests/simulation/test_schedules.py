@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.simulated import planted
+from benchmarks.simulated.patches import RealityTouched, standing
+from benchmarks.simulated.schedule import Report, replay, run
+
+ROOT = Path(__file__).parent.parent.parent
+BITES = {
+    "no second intent": 20,
+    "lease without fence": 20,
+    "nothing is looked at again before transmission": 200,
+    "park means resend": 100,
+    "a lost transmission is not announced": 100,
+    "no write-back": 20,
+    "tracking moves outside the transaction": 100,
+    "answered before the commit": 20,
+    "poison is passed over without a record": 100,
+}
+"""A few planted bugs, and the seeds in which each must be found; the benchmark takes them all."""
+_DIGESTS = """
+from benchmarks.simulated.schedule import run
+print(*(run(seed).digest for seed in range(100, 115)))
+"""
+
+
+def first_found(seeds: int) -> Report | None:
+    reports = (run(seed) for seed in range(seeds))
+    return next((report for report in reports if report.violations), None)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_schedules_break_no_promise(first: int) -> None:
+    with standing():
+        reports = [run(seed) for seed in range(first, first + 100)]
+    assert [(report.seed, report.violations) for report in reports if report.violations] == []
+    assert sum(report.crashes for report in reports) > 300
+    assert len({report.digest for report in reports}) == len(reports)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", BITES)
+def test_a_planted_bug_is_found(name: str) -> None:
+    with standing(), planted.planted(name):
+        assert first_found(BITES[name]) is not None
+
+
+def test_the_same_seed_is_the_same_schedule() -> None:
+    assert [run(7, trace=True) for _ in range(3)] == [run(7, trace=True)] * 3
+
+
+@pytest.mark.timeout(60)
+def test_no_order_of_hashes_changes_a_schedule() -> None:
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", _DIGESTS],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert answers[0] == answers[1]
+    assert len(set(answers[0].split())) == 15
+
+
+def test_a_schedule_can_be_told() -> None:
+    lines = list(replay(3))
+    assert any("option crash" in line for line in lines)
+    assert any("notification.requested" in line for line in lines)
+    assert any("healed" in line for line in lines)
+
+
+def test_the_real_clock_and_real_chance_are_refused_during_a_run() -> None:
+    with standing():
+        for ask in (time.time, time.monotonic, lambda: os.urandom(1)):
+            with pytest.raises(RealityTouched):
+                ask()
+    assert time.time() > 0
+
+
+def test_there_are_enough_planted_bugs() -> None:
+    assert len(planted.names()) >= 20
+    for name in planted.names():
+        with planted.planted(name):
+            pass
