@@ -25,8 +25,8 @@ _BEGINNINGS = frozenset({"notification.requested", "notification.declined"})
 class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._shown: dict[UUID, int] = {}
-        """Tokens that were shown to the fence last, by notification."""
+        self._shown: set[tuple[UUID, int]] = set()
+        """Leases that were shown to the fence last; of one notification there may be an old one too."""
         self._tokens: dict[UUID, int] = {}
         """Whose attempt the newest one is, by notification."""
         self._claims = Table(world.tables)
@@ -106,7 +106,7 @@ class Watch:
         return look_again
 
     def held(self, p: Parameters) -> Callable[[Any], None]:
-        self._shown = dict(zip(p["notifications"], p["tokens"], strict=True))
+        self._shown = set(zip(p["notifications"], p["tokens"], strict=True))
         return lambda _: None
 
     def insert(self, p: Parameters) -> Callable[[Any], None]:
@@ -122,10 +122,10 @@ class Watch:
 
     def _fence(self, stream: UUID, topic: str, state: bytes) -> None:
         row = self._world.tables.due.get(stream)
-        shown = self._shown.get(stream)
+        token = row.lease_token if row is not None else None
         if topic in _BEGINNINGS:
             self._broken(f"a worker wrote {topic}")
-        elif row is None or row.lease_token != shown:
+        elif row is None or (stream, token) not in self._shown:
             self._broken(f"{topic} of {stream} was written without its lease")
         elif topic in _NEED_A_LEASE and (
             row.lease_until is None or row.lease_until <= self._world.tables.now() + MARGIN
@@ -133,9 +133,9 @@ class Watch:
             self._broken(f"{topic} of {stream} was written under a lease that has run out")
         if topic == "notification.attempt.started":
             self._tokens[stream] = _token_in(state)
-            if self._tokens[stream] != shown:
+            if self._tokens[stream] != token:
                 self._broken(f"an attempt of {stream} names another lease")
-        if topic == "notification.transmission.started" and self._tokens.get(stream) != shown:
+        if topic == "notification.transmission.started" and self._tokens.get(stream) != token:
             self._broken(f"a transmission of {stream} belongs to another's attempt")
 
 

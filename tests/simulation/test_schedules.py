@@ -16,7 +16,6 @@ ROOT = Path(__file__).parent.parent.parent
 BITES = {
     "no second intent": 20,
     "lease without fence": 20,
-    "nothing is looked at again before transmission": 200,
     "park means resend": 100,
     "a lost transmission is not announced": 100,
     "no write-back": 20,
@@ -37,12 +36,12 @@ def first_found(seeds: int) -> Report | None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("first", range(0, 300, 100))
+@pytest.mark.parametrize("first", [0, 100])
 def test_schedules_break_no_promise(first: int) -> None:
     with standing():
         reports = [run(seed) for seed in range(first, first + 100)]
     assert [(report.seed, report.violations) for report in reports if report.violations] == []
-    assert sum(report.crashes for report in reports) > 300
+    assert sum(report.crashes for report in reports) > 200
     assert len({report.digest for report in reports}) == len(reports)
 
 

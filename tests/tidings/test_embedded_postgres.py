@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -238,11 +238,17 @@ def test_a_forked_child_does_not_hold_the_server_when_its_parent_is_killed(clust
         assert comes_true(lambda: nothing_runs(cluster), within=2)
 
 
+def _interrupted(process: subprocess.Popen[str]) -> bool:
+    """Ctrl-C, as often as it takes: Python loses one that comes while it tears something down."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    return process.poll() is not None
+
+
 def test_ctrl_c_in_a_terminal_does_not_reach_the_server(cluster: Path) -> None:
     with using(cluster) as interrupted, using(cluster) as other:
         before = postmaster(cluster)
-        os.killpg(interrupted.process.pid, signal.SIGINT)
-        interrupted.process.wait(30)
+        assert comes_true(lambda: _interrupted(interrupted.process), within=15)
         assert answers(other.conninfo)
         assert postmaster(cluster) == before
         other.leave()

@@ -9,17 +9,23 @@ from workers.channels.port import Channel, Message, PointOfNoReturn
 
 
 class Gate:
-    """Holds deliveries before their point of no return, or with ``after`` when they have their outcome."""
+    """Holds deliveries before their point of no return, or with ``after`` when they have their outcome.
 
-    def __init__(self, *, after: bool = False) -> None:
+    With ``first_only`` later ones pass: the held worker may claim again what it lost, like any other.
+    """
+
+    def __init__(self, *, after: bool = False, first_only: bool = False) -> None:
         self.reached = asyncio.Event()
         self.open = asyncio.Event()
         self._after = after
+        self._first_only = first_only
 
     def wrap(self, channel: Channel) -> Channel:
         return _Gated(channel, self, after=self._after)
 
     async def pass_through(self) -> None:
+        if self._first_only and self.reached.is_set():
+            return
         self.reached.set()
         await self.open.wait()
 
@@ -27,7 +33,6 @@ class Gate:
 class _Gated:
     def __init__(self, channel: Channel, gate: Gate, *, after: bool) -> None:
         self.provider = channel.provider
-        self.at_once = channel.at_once
         self.at_once = channel.at_once
         self._channel = channel
         self._gate = gate

@@ -129,7 +129,7 @@ async def test_a_worker_that_lost_its_lease_can_neither_send_nor_record(office: 
     office.story.add_user()
     office.story.ask_for_code()
     office.story.handle()
-    gate = Gate()
+    gate = Gate(first_only=True)
     async with office.working(office.routes(gate.wrap)):
         await gate.reached.wait()
         office.lose_leases()
@@ -163,7 +163,7 @@ async def test_an_outcome_that_comes_after_anothers_is_no_second_ending(office: 
     office.story.add_user()
     office.story.ask_for_code()
     office.story.handle()
-    gate = Gate(after=True)
+    gate = Gate(after=True, first_only=True)
     async with office.working(office.routes(gate.wrap)):
         await gate.reached.wait()
         office.lose_leases()
