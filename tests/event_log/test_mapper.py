@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from event_log import mapper
@@ -181,8 +181,10 @@ def test_a_truncated_body_is_noticed(fact: Fact, kept: float) -> None:
 def test_a_zeroed_body_is_noticed(fact: Fact, kept: float) -> None:
     entry = store(fact)
     intact = int(kept * len(entry.state))
+    zeroed = entry.state[:intact] + bytes(len(entry.state) - intact)
+    assume(zeroed != entry.state)
     with pytest.raises(Undecodable):
-        read(with_state(entry, entry.state[:intact] + bytes(len(entry.state) - intact)))
+        read(with_state(entry, zeroed))
 
 
 @given(topic=st.sampled_from([*BY_NAME, CALLERS.type]), state=st.binary(max_size=120))
