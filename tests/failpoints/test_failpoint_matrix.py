@@ -102,7 +102,9 @@ async def _worker_case(house: Theatre, channel: str, wish: str) -> None:
         assert findings.unannounced == 0
         assert findings.unknown <= 1
         point = wish.partition("=")[0] + wish[wish.index("@") :]
-        if point in NOT_SENT_YET:
+        # Frozen inside the intent's commit it may go on before the server ends the transaction: then the
+        # intent stands, and the doubt about it is announced like any other.
+        if point in NOT_SENT_YET and wish != "record.before_commit=stop@2":
             assert (findings.unknown, case.copies()) == (0, 1)
 
 
