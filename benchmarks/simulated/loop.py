@@ -53,7 +53,7 @@ class Process:
 
     def after(self, seconds: float, callback: Callable[..., Any], *args: object) -> Step:
         """Run a callback in this process later."""
-        return self.loop.call_at(self.loop.now + seconds, callback, *args, context=self.context.copy())
+        return self.loop.call_at(self.loop.now + seconds, callback, *args, context=self.context)
 
     def kill(self) -> None:
         """As SIGKILL does: nothing of it runs any more, not even what stands in ``finally``."""

@@ -64,10 +64,10 @@ def draw(random: Random) -> Options:
         return random.choice(values)
 
     return Options(
-        crash=rate(0.0, 0.01, 0.03, 0.06),
+        crash=rate(0.0, 0.03, 0.06, 0.1),
         victims=random.choice(("", "", "worker", "worker", "handler", "api")),
         crash_sending=rate(0.0, 0.05, 0.2),
-        crash_inside=rate(0.0, 0.01, 0.04),
+        crash_inside=rate(0.0, 0.02, 0.05),
         unavailable=rate(0.0, 0.0, 0.01),
         doubtful=rate(0.0, 0.05, 0.15),
         freeze=rate(0.0, 0.004, 0.015),
@@ -86,7 +86,7 @@ def draw(random: Random) -> Options:
         starts_over=often(0.1),
         stops=often(0.2),
         triggers=random.choice((1, 2, 2, 3)),
-        chaos_steps=random.choice((150, 300, 450)),
+        chaos_steps=random.choice((140, 240, 360)),
         max_attempts=random.choice((1, 2, 3, 5)),
         lease=random.choice((10, 30)),
         poll=random.choice((8, 20)),

@@ -51,7 +51,7 @@ def _late_intent() -> tuple[Change, ...]:
 
 @plant("lease without fence")
 def _no_fence() -> tuple[Change, ...]:
-    return ((due_queue, "held", lambda _, claims: {notification for notification, _ in claims}),)
+    return ((due_queue, "held", lambda _, claims: dict.fromkeys((n for n, _ in claims), True)),)
 
 
 @plant("the fence forgets its margin")

@@ -33,6 +33,7 @@ def service(log: Log, clock: Clock) -> Iterator[str]:
     )
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
+    door.listen()
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, args=([door],))
     thread.start()
