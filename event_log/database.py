@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import eventsourcing.postgres as es
 import psycopg
@@ -15,6 +18,7 @@ from psycopg.rows import TupleRow, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
 from psycopg_pool.base import AttemptWithBackoff
 
+from event_log import columns
 from event_log.errors import DatabaseUnusable, LogUnavailable
 from event_log.sql import load
 
@@ -28,6 +32,8 @@ IDLE_IN_TRANSACTION_SECONDS = 5.0
 """A frozen writer that holds the append lock blocks everyone for this long at most."""
 
 _PROBE_SECONDS = 5
+_LONG = 0.5
+"""Seconds; a connection that lay idle for longer is asked whether it still answers before it is used."""
 _LONGEST_RECONNECT_PAUSE = 0.5
 
 _UNAVAILABLE = (
@@ -153,20 +159,27 @@ class _Datastore(es.PostgresDatastore):
             configure=self.after_connect_func(),
             timeout=connect_timeout,
         )
+        self._used: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
+        """When each was last used without an error."""
         self.probing = {"connect_timeout": _PROBE_SECONDS} | parameters
+
+    def _works(self, connection: psycopg.Connection[Any]) -> bool:
+        lately = time.monotonic() - self._used.get(connection, -_LONG) < _LONG
+        return (lately and not _has_news(connection)) or _answers(connection)
 
     @contextmanager
     def alive(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection that answered just now; those that broke while they lay idle are replaced."""
+        """A connection that answered a moment ago; those that broke while they lay idle are replaced."""
         self.pool.open()
         connection = self.pool.getconn()
-        while not _answers(connection):
+        while not self._works(connection):
             # The library's own check would pause longer with each broken one it meets.
             self.pool.putconn(connection)
             connection = self.pool.getconn()
         try:
             with connection:
                 yield connection
+            self._used[connection] = time.monotonic()
         finally:
             self.pool.putconn(connection)
 
@@ -176,12 +189,22 @@ class _Datastore(es.PostgresDatastore):
 
         def after_connect(connection: psycopg.Connection[Any]) -> None:
             limit_idleness(connection)
+            columns.register(connection)
             if limit := self.statement_limit // timedelta(milliseconds=1):
                 connection.execute(sql.SQL("SET statement_timeout = {}").format(limit))
             if role:
                 connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
 
         return after_connect
+
+
+def _has_news(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has said something unasked, such as that it ends the connection."""
+    if connection.closed:
+        return True
+    heard = select.poll()
+    heard.register(connection.fileno(), select.POLLIN)
+    return bool(heard.poll(0))
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:

@@ -87,7 +87,8 @@ def _record(append: Append, instance: str, fact: SettingsEvent) -> None:
     stream = settings_id(instance, _STREAM)
     version = append.versions([stream])[stream] + 1
     envelope = Envelope(instance=instance, stream=stream, version=version, subject=_STREAM, fact=fact)
-    (position,) = append.write([envelope], wake="settings")
+    append.write([envelope], wake="settings")
+    (position,) = append.written()
     _project(append.cursor, instance, fact, position, "delivery_pauses")
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from event_log.errors import EventLogError, LogUnavailable, Overloaded
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+Waiter: TypeAlias = "Future[R] | asyncio.Future[R]"
+_Told: TypeAlias = "tuple[asyncio.Future[R], R | Exception]"
 
 
 class GroupCommit(Generic[T, R]):
@@ -34,7 +39,7 @@ class GroupCommit(Generic[T, R]):
         self._max_waiting = max_waiting
         self._max_weight = max_weight
         self._weigh = weigh
-        self._waiting: deque[tuple[T, Future[R]]] = deque()
+        self._waiting: deque[tuple[T, Waiter[R]]] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -47,12 +52,21 @@ class GroupCommit(Generic[T, R]):
     def submit(self, member: T) -> Future[R]:
         """Raises Overloaded at once when too many wait already."""
         future: Future[R] = Future()
+        self._enqueue(member, future)
+        return future
+
+    async def commit(self, member: T) -> R:
+        """As ``submit``, in an event loop; who stops waiting takes nothing back."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._enqueue(member, future)
+        return await future
+
+    def _enqueue(self, member: T, waiter: Waiter[R]) -> None:
         with self._changed:
             if self._closing or len(self._waiting) >= self._max_waiting:
                 raise Overloaded("too many appends are waiting for their turn")
-            self._waiting.append((member, future))
+            self._waiting.append((member, waiter))
             self._changed.notify()
-        return future
 
     def close(self) -> None:
         """Commit what is waiting, then stop."""
@@ -66,22 +80,26 @@ class GroupCommit(Generic[T, R]):
             if group := self._next_group():
                 _answer(group, self._commit)
 
-    def _next_group(self) -> list[tuple[T, Future[R]]]:
+    def _next_group(self) -> list[tuple[T, Waiter[R]]]:
         with self._changed:
             while not self._waiting and not self._closing:
                 self._changed.wait()
-            group: list[tuple[T, Future[R]]] = []
+            group: list[tuple[T, Waiter[R]]] = []
             weight = 0
             while self._waiting and (not group or weight < self._max_weight):
                 member = self._waiting.popleft()
                 # From here on it is committed, so nobody can take it back.
-                if member[1].set_running_or_notify_cancel():
+                if _goes_on(member[1]):
                     weight += self._weigh(member[0])
                     group.append(member)
             return group
 
 
-def _answer(group: list[tuple[T, Future[R]]], commit: Callable[[Sequence[T]], Sequence[R]]) -> None:
+def _goes_on(waiter: Waiter[Any]) -> bool:
+    return not isinstance(waiter, Future) or waiter.set_running_or_notify_cancel()
+
+
+def _answer(group: list[tuple[T, Waiter[R]]], commit: Callable[[Sequence[T]], Sequence[R]]) -> None:
     try:
         answers = commit([member for member, _ in group])
     except Exception as error:  # noqa: BLE001  # handed to whoever waits for the answer
@@ -89,12 +107,36 @@ def _answer(group: list[tuple[T, Future[R]]], commit: Callable[[Sequence[T]], Se
             for single in group:
                 _answer([single], commit)
         else:
-            _fail(group, error)
+            told = error if isinstance(error, EventLogError) else RuntimeError(str(error))
+            _tell([(waiter, told) for _, waiter in group])
         return
-    for (_, future), answer in zip(group, answers, strict=True):
-        future.set_result(answer)
+    _tell([(waiter, answer) for (_, waiter), answer in zip(group, answers, strict=True)])
 
 
-def _fail(group: list[tuple[T, Future[R]]], error: Exception) -> None:
-    for _, future in group:
-        future.set_exception(error if isinstance(error, EventLogError) else RuntimeError(str(error)))
+def _tell(answers: Sequence[tuple[Waiter[R], R | Exception]]) -> None:
+    """Each waiter its answer; those of one event loop are told in one call, which is what costs."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[R], R | Exception]]] = defaultdict(
+        list
+    )
+    for waiter, answer in answers:
+        if isinstance(waiter, asyncio.Future):
+            by_loop[waiter.get_loop()].append((waiter, answer))
+        else:
+            _settle(waiter, answer)
+    for loop, told in by_loop.items():
+        # A loop that has ended has nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle_all, told)
+
+
+def _settle_all(answers: Sequence[_Told[R]]) -> None:
+    for waiter, answer in answers:
+        if not waiter.done():
+            _settle(waiter, answer)
+
+
+def _settle(waiter: Waiter[R], answer: R | Exception) -> None:
+    if isinstance(answer, Exception):
+        waiter.set_exception(answer)
+    else:
+        waiter.set_result(answer)

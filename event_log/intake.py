@@ -200,7 +200,8 @@ def _commit(log: Log, batches: Sequence[_Batch]) -> list[BatchAnswer]:
         failpoint("intake.locked")
         plan = _look_up(append, batches)
         answers = [_admit(plan, batch) for batch in batches]
-        positions = append.write(plan.envelopes, wake="source")
+        append.write(plan.envelopes, wake="source")
+        positions = append.written() if plan.envelopes else []
         _keep_secrets(append, plan)
         failpoint("intake.before_commit")
     failpoint("intake.after_commit")

@@ -16,7 +16,7 @@ from event_log.deployment_key import DeploymentKey, Seal
 from event_log.envelope import Envelope, Recorded, RecordedEvent
 from event_log.errors import LostRace, Undecodable
 from event_log.keyring import Keyring
-from event_log.mapper import LogMapper, key_id_of
+from event_log.mapper import LogMapper, is_sealed, key_id_of
 from event_log.recorder import LogEntry, LogRecorder
 from event_log.sql import load
 
@@ -56,7 +56,7 @@ class Log:
         with self.database.connection() as connection:
             try:
                 with connection.transaction():
-                    cursor = connection.cursor()
+                    cursor = connection.cursor(binary=True)
                     self.recorder.lock(cursor)
                     append = Append(self, cursor)
                     yield append
@@ -99,17 +99,19 @@ class Append:
         """Events of the given topics that follow (stream, version), by stream, oldest first."""
         return later_events(self.log, self.cursor, causes, topics)
 
-    def write(self, envelopes: Sequence[Envelope], *, wake: str) -> list[int]:
-        """Append events in this order; their positions. ``wake`` is the kind of reader to wake."""
+    def write(self, envelopes: Sequence[Envelope], *, wake: str) -> None:
+        """Append events in this order. ``wake`` is the kind of reader to wake."""
         if not envelopes:
-            return []
-        owners = {(envelope.instance, envelope.subject) for envelope in envelopes}
-        keys = self.log.keyring.for_writing(self.cursor, owners)
+            return
+        owners = {(envelope.instance, envelope.subject) for envelope in envelopes if is_sealed(envelope)}
+        keys = self.log.keyring.for_writing(self.cursor, owners) if owners else {}
         entries = [self.log.mapper.to_entry(envelope, keys) for envelope in envelopes]
         self.log.recorder.insert(self.cursor, entries)
-        positions = [position for (position,) in self.cursor.fetchall()]
         self.wake(wake)
-        return positions
+
+    def written(self) -> list[int]:
+        """The positions of what was just written; to be asked for before any other statement."""
+        return [position for (position,) in self.cursor.fetchall()]
 
     def wake(self, kind: str) -> None:
         """Wake this kind of readers after the commit."""
@@ -144,7 +146,7 @@ def later_events(
 def read_streams(log: Log, streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:
     """Whole streams, each oldest first."""
     with log.database.connection() as connection:
-        cursor = connection.cursor()
+        cursor = connection.cursor(binary=True)
         cursor.execute(_queries.streams, {"streams": list(streams)}, prepare=True)
         found: dict[UUID, list[RecordedEvent]] = {}
         for event in log.decode(cursor, cursor.fetchall()):

@@ -33,6 +33,8 @@ _SOURCE_SCHEMA = 1
 _DAMAGE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)
 """What decoding and upcasting make of a body that is not what was written."""
 
+_PERSONAL: dict[type, bool] = {topic.fact: topic.personal for topic in TOPICS}
+
 Keys: TypeAlias = Mapping[tuple[str, str], tuple[UUID, Seal]]
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -90,6 +92,11 @@ class LogMapper(Mapper[UUID]):
             head = bytes((PERSONAL, topic.schema))
             return topic.name, head + _sealed(envelope, topic.name, head, keys)
         return topic.name, bytes((CLEAR, topic.schema)) + _encode(fact)
+
+
+def is_sealed(envelope: Envelope) -> bool:
+    """Whether its subject's key is needed to store it."""
+    return isinstance(envelope.fact, SourceEvent) or _PERSONAL.get(type(envelope.fact), True)
 
 
 def key_id_of(state: bytes) -> UUID | None:

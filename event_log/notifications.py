@@ -53,8 +53,8 @@ class Move(msgspec.Struct, frozen=True):
 def store(append: Append, moves: Sequence[Move]) -> None:
     """The caller has checked, under the append lock, that each stream still is at its version."""
     moves = [move for move in moves if move.events]
-    append.write([envelope for move in moves for envelope in _envelopes(move)], wake="progress")
-    append.write(_write_backs(append, moves), wake="progress")
+    events = [envelope for move in moves for envelope in _envelopes(move)]
+    append.write(events + _write_backs(append, moves), wake="progress")
     rows = [due_queue.due_row(move.notification, move.instance, move.state) for move in moves if _waits(move)]
     due_queue.put(append.cursor, [row for row in rows if row])
     if any(isinstance(event, ResendRequested) for move in moves for event in move.events):

@@ -46,10 +46,11 @@ class LogRecorder(es.PostgresApplicationRecorder):
             sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT_MS),
             sql.SQL("SELECT pg_advisory_xact_lock({})").format(APPEND_LOCK),
         ]
+        self._lock = sql.SQL("; ").join(self.lock_table_statements)
 
     def lock(self, cursor: Cursor[Any]) -> None:
         """Wait for our turn to append; held until the transaction ends."""
-        self._lock_table(cursor)
+        cursor.connection.execute(self._lock)
 
     def insert(self, cursor: Cursor[Any], events: Sequence[StoredEvent]) -> None:
         """Append events in one statement, one binary array a column; the positions are its rows."""

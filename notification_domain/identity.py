@@ -6,11 +6,15 @@ Every id is a version 5 UUID (RFC 9562) over a JSON array, never over concatenat
 
 from __future__ import annotations
 
-from uuid import UUID, uuid5
+from functools import lru_cache
+from hashlib import sha1
+from uuid import UUID
 
 import msgspec
 
-_NAMESPACE = UUID("8d0c9a4e-3a53-5d0b-9a3e-7a1d6f0b52c4")
+_NAMESPACE = UUID("8d0c9a4e-3a53-5d0b-9a3e-7a1d6f0b52c4").bytes
+_KEPT = 20_000
+"""Stream ids remembered: each is asked for several times while its event is handled or delivered."""
 _encode = msgspec.json.encode
 
 
@@ -19,6 +23,7 @@ def event_id(instance: str, source: str, caller_id: str) -> UUID:
     return _derive("event", instance, source, caller_id)
 
 
+@lru_cache(_KEPT)
 def stream_id(instance: str, subject: str) -> UUID:
     """Id of the stream that holds a subject's source events, such as ``user/42``."""
     return _derive("stream", instance, subject)
@@ -45,4 +50,6 @@ def write_back_id(notification: UUID, cycle: int) -> str:
 
 
 def _derive(*parts: str) -> UUID:
-    return uuid5(_NAMESPACE, _encode(parts).decode())
+    # As uuid.uuid5, which takes text and makes bytes of it again.
+    digest = sha1(_NAMESPACE + _encode(parts), usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)

@@ -88,7 +88,7 @@ class Follower:
         with self._database.connection() as connection, connection.transaction():
             # The lock lives with a transaction that does nothing else: of a process that stands still, the
             # server ends it after IDLE_IN_TRANSACTION_SECONDS, and somebody else leads.
-            cursor = connection.cursor()
+            cursor = connection.cursor(binary=True)
             while not tracking.try_to_lead(cursor, self._name):
                 if stopped.wait(min(self._poll, _LONGEST_SILENCE)):
                     return
@@ -115,7 +115,7 @@ class Follower:
 def trailing_round(log: Log, projection: Projection, *, batch: int = BATCH) -> int:
     """One batch for a trailing read model of our own events; how many positions it moved over."""
     with log.database.connection() as connection:
-        cursor = connection.cursor()
+        cursor = connection.cursor(binary=True)
         since = tracking.position(cursor, projection.name)
         events = read_after(log, cursor, since, batch, ours=True, callers=False)
         if events:

@@ -7,6 +7,7 @@ the tracking position. It begins streams and never appends to one that exists.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -83,7 +84,7 @@ class Outcome(msgspec.Struct):
 def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int = BATCH) -> int:
     """Take the next batch; how many events it moved over. Raises LostRace when another handler did."""
     with log.database.connection() as connection:
-        cursor = connection.cursor()
+        cursor = connection.cursor(binary=True)
         since = tracking.position(cursor, NAME)
         events = read_after(log, cursor, since, batch, ours=False, callers=True)
         if not events:
@@ -113,17 +114,22 @@ def consider(
     outcome = Outcome([], {}, [], dict.fromkeys(frozen, 0))
     reads = _understand(events, outcome)
     knowledge = _look_up(log, cursor, reads)
+    to_come: dict[UUID, deque[_Read]] = defaultdict(deque)
+    for read in reads:
+        to_come[read.event.stream].append(read)
 
-    def take_in(index: int, read: _Read) -> None:
+    def take_in(read: _Read, later: Iterable[_Read]) -> None:
         _learn(outcome, knowledge, read)
         trigger = trigger_of(read.source.type)
         if trigger is not None:
-            occasion = _occasion(trigger, read, reads[index + 1 :], knowledge, now, events[-1].position)
+            occasion = _occasion(trigger, read, later, knowledge, now, events[-1].position)
             outcome.decisions.append((read, react(occasion, deployment)))
 
-    for index, read in enumerate(reads):
+    for read in reads:
+        later = to_come[read.event.stream]
+        later.popleft()
         if read.fact is not None:
-            _guarded(outcome, read.event, partial(take_in, index, read))
+            _guarded(outcome, read.event, partial(take_in, read, later))
     return outcome
 
 
@@ -207,7 +213,7 @@ def _learn(outcome: Outcome, knowledge: Knowledge, read: _Read) -> None:
 def _occasion(  # what an occasion is made of
     trigger: Trigger,
     read: _Read,
-    following: Sequence[_Read],
+    later: Iterable[_Read],
     knowledge: Knowledge,
     now: datetime,
     position_seen: int,
@@ -230,9 +236,7 @@ def _occasion(  # what an occasion is made of
         happened_at=_happened_at(read),
         now=now,
         position_seen=position_seen,
-        later=tuple(
-            (other.canonical, other.fact) for other in following if other.event.stream == read.event.stream
-        ),
+        later=tuple((other.canonical, other.fact) for other in later),
         user=people.user,
         session=people.session,
         organisation=people.organisation,

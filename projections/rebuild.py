@@ -117,7 +117,7 @@ def _alone(connection: Connection[TupleRow], name: str) -> Iterator[None]:
     """Waits a moment: the server may not have noticed yet that an earlier rebuild was killed."""
     try:
         with connection.transaction():
-            tables.wait_at_most(connection.cursor(), LOCK_MS)
+            tables.wait_at_most(connection.cursor(binary=True), LOCK_MS)
             connection.execute(queries.only_one, {"name": name})
     except psycopg.errors.LockNotAvailable as error:
         raise AlreadyRebuilding(f"{name} is being rebuilt already: wait until that has ended.") from error
@@ -148,7 +148,7 @@ class _Run:
     ) -> None:
         self._log = log
         self._connection = connection
-        self._cursor: Cursor[Any] = connection.cursor()
+        self._cursor: Cursor[Any] = connection.cursor(binary=True)
         self._version = version
         self._report = report
         self._batch = batch

@@ -24,7 +24,7 @@ def advance(cursor: Cursor[Any], projection: str, since: int, to: int) -> None:
     if since == 0:
         cursor.execute(_queries.begin, {"projection": projection})
     cursor.execute(_queries.advance, {"projection": projection, "since": since, "to": to}, prepare=True)
-    if cursor.rowcount != 1:
+    if cursor.fetchone() is None:
         raise LostRace(f"another process is running the projection {projection}")
 
 

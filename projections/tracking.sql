@@ -6,6 +6,7 @@ INSERT INTO tracking (projection, position) VALUES (%(projection)s, 0) ON CONFLI
 
 -- name: advance
 UPDATE tracking SET position = %(to)s WHERE projection = %(projection)s AND position = %(since)s
+RETURNING position
 
 -- name: positions
 SELECT projection, position FROM tracking ORDER BY projection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import uvloop
 
 def run_fast(process: Coroutine[Any, Any, None]) -> None:
     """As asyncio.run, on the faster loop."""
+    sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(process)
 

@@ -48,7 +48,7 @@ def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
     if not held:
         return []
     with log.database.connection() as connection:
-        cursor = connection.cursor()
+        cursor = connection.cursor(binary=True)
         recipients = _recipients(log, cursor, [h for _, h in held])
         codes = secret_store.reveal(cursor, log.secret_seal, [h.request.secret for _, h in held])
         loaded = [

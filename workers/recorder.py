@@ -54,7 +54,7 @@ class Recorder:
         pause = _FIRST_PAUSE
         while True:
             try:
-                answer = await self._submit(step)
+                answer = await self._group.commit(step)
             except (LogUnavailable, LostRace, Overloaded) as error:
                 _logger.warning("a result waits for the log: %s", error)
                 await asyncio.sleep(pause * (0.5 + self._chance()))
@@ -64,10 +64,6 @@ class Recorder:
             if isinstance(answer, Refused):
                 return await self._second_look(step, answer)
             return answer
-
-    async def _submit(self, step: Step) -> Answer:
-        # Shielded: a cancelled delivery must not take back a step that may be committing.
-        return await asyncio.shield(asyncio.wrap_future(self._group.submit(step)))
 
     async def _refreshed(self, step: Step) -> Step:
         try:
@@ -83,7 +79,7 @@ class Recorder:
         if not mine or fresh.held.version == step.held.version:
             return refused
         try:
-            return await self._submit(fresh)
+            return await self._group.commit(fresh)
         except (LogUnavailable, LostRace, Overloaded):
             return refused
 

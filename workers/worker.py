@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
@@ -72,6 +73,7 @@ class Worker:
         self._active = ActiveInstances(settings.max_active_instances, settings.handle_active_instances, clock)
         self._claims = [Claims(pool, self._claim, self._begin) for pool in settings.pools()]
         self._under_way: dict[asyncio.Task[None], _Delivery] = {}
+        self._crowds: Counter[str] = Counter()
 
     def wake(self) -> None:
         """Something may be due; call it in the loop's own thread."""
@@ -96,7 +98,7 @@ class Worker:
 
     def _claim(self, pool: Pool) -> list[Claim]:
         with self._log.database.connection() as connection:
-            cursor, now = connection.cursor(), self._clock()
+            cursor, now = connection.cursor(binary=True), self._clock()
             claims = due_queue.claim(
                 cursor,
                 now,
@@ -119,14 +121,20 @@ class Worker:
 
     def rank(self, held: Held) -> Rank:
         """Codes go first, then whose instance has the least under way."""
-        crowd = sum(one.subject.held.instance == held.instance for one in self._under_way.values())
-        return held.request.priority, crowd
+        return held.request.priority, self._crowds[held.instance]
 
     def _set_off(self, delivery: _Delivery) -> asyncio.Task[None]:
         task = asyncio.create_task(self._deliver(delivery))
         self._under_way[task] = delivery
-        task.add_done_callback(lambda _: self._under_way.pop(task, None))
+        self._crowds[delivery.subject.held.instance] += 1
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        instance = self._under_way.pop(task).subject.held.instance
+        self._crowds[instance] -= 1
+        if not self._crowds[instance]:
+            del self._crowds[instance]
 
     # --- send, record -----------------------------------------------------------------------------
 

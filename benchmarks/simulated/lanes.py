@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
 from typing import TypeVar
 
 from event_log import group_commit
-from event_log.group_commit import GroupCommit
+from event_log.group_commit import GroupCommit, Waiter
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,10 +20,9 @@ class SteppedLane(GroupCommit[T, R]):
     def _begin(self) -> None:
         """There is no thread."""
 
-    def submit(self, member: T) -> Future[R]:
-        future = super().submit(member)
+    def _enqueue(self, member: T, waiter: Waiter[R]) -> None:
+        super()._enqueue(member, waiter)
         self._schedule()
-        return future
 
     def close(self) -> None:
         self._closing = True

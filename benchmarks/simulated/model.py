@@ -115,7 +115,7 @@ class ModelConnection:
         self.database = database
         self.in_transaction = False
 
-    def cursor(self) -> ModelCursor:
+    def cursor(self, *, binary: bool = False) -> ModelCursor:  # noqa: ARG002  # nothing is encoded here
         return ModelCursor(self)
 
     @contextmanager

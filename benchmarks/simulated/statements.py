@@ -163,9 +163,9 @@ def begin(tables: Tables, p: Parameters) -> Result:
 
 def advance(tables: Tables, p: Parameters) -> Result:
     if tables.tracking.get(p["projection"]) != p["since"]:
-        return 0
+        return []
     tables.tracking.put(p["projection"], p["to"])
-    return 1
+    return [(p["to"],)]
 
 
 def select_recipients(tables: Tables, p: Parameters) -> Result:

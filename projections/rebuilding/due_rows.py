@@ -36,7 +36,7 @@ class DueRows:
         self._unread = UnreadStreams(self.table, "notification_id")
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
-        cursor = connection.cursor()
+        cursor = connection.cursor(binary=True)
         told = [event for event in events if event.topic.startswith(OURS)]
         begun = {event.stream for event in told if event.version == 1}
         self._unread.note(cursor, told)

@@ -27,7 +27,7 @@ class HistoryRows:
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         told = [event for event in events if event.topic.startswith(OURS)]
-        self._unread.note(connection.cursor(), told)
+        self._unread.note(connection.cursor(binary=True), told)
         self._projection.apply(connection, told)
 
     def settle(self, cursor: Cursor[Any]) -> None:

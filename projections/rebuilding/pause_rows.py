@@ -33,7 +33,7 @@ class PauseRows:
                     f"the event at position {event.position} cannot be read ({event.fact}): "
                     "the pauses stay as they are."
                 )
-        delivery_pauses.project(connection.cursor(), events, beside(self.table))
+        delivery_pauses.project(connection.cursor(binary=True), events, beside(self.table))
 
     def settle(self, cursor: Cursor[Any]) -> None:
         """All of it comes from the log."""

@@ -38,7 +38,7 @@ class RecipientRows:
         self._new = beside(self.table)
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
-        cursor = connection.cursor()
+        cursor = connection.cursor(binary=True)
         sources = self._readable(cursor, [event for event in events if not event.topic.startswith(RESERVED)])
         owners = {_owner(event, source) for event, source in sources}
         known = load_known(self._log, cursor, owners, self._new)
@@ -114,7 +114,7 @@ def _unfaithful(event: RecordedEvent, why: str) -> Unfaithful:
 def recipients_hash(log: Log, connection: Connection[TupleRow], table: str) -> str:
     """Over what is known, whatever seals it; what is known of the erased is nothing."""
     digest = hashlib.sha256()
-    cursor = connection.cursor()
+    cursor = connection.cursor(binary=True)
     for page in _pages(cursor, table):
         for (instance, subject), known in opened(log, cursor, page):
             digest.update(_encode((instance, subject, None if isinstance(known, Undecodable) else known)))
