@@ -127,6 +127,9 @@ class Turn(msgspec.Struct, frozen=True):
 NOBODYS_TURN = Turn()
 BOTH = (False, True)
 """First attempts and retries."""
+CODES = (0,)
+EVERYTHING = (0, 1, 2)
+"""Priorities: codes, then notices, then invitations."""
 
 
 def claim(  # noqa: PLR0913  # what is due, for whom, how long
@@ -138,6 +141,7 @@ def claim(  # noqa: PLR0913  # what is due, for whom, how long
     channels: Sequence[str],
     turn: Turn = NOBODYS_TURN,
     retries: Sequence[bool] = BOTH,
+    priorities: Sequence[int] = EVERYTHING,
     in_order: bool = False,
 ) -> list[Claim]:
     """Lease up to ``limit`` due notifications, round the instances, codes before invitations.
@@ -155,6 +159,7 @@ def claim(  # noqa: PLR0913  # what is due, for whom, how long
             "recent": list(turn.recent),
             "after": turn.after,
             "retries": list(retries),
+            "priorities": list(priorities),
         },
         prepare=True,
     )

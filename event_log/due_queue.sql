@@ -58,7 +58,7 @@ served AS MATERIALIZED (
 due AS (
     SELECT candidate.*, i.instance_id <= %(after)s AS had_its_turn, i.instance_id, i.served_before
       FROM served i
-     CROSS JOIN (VALUES (0), (1), (2)) AS p (priority)
+     CROSS JOIN unnest(%(priorities)s::smallint[]) AS p (priority)
      CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
      CROSS JOIN LATERAL (
          SELECT d.notification_id, d.priority, d.claims,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from event_log.due_queue import Claim
+from event_log.due_queue import EVERYTHING, Claim
 from event_log.errors import EventLogError, LogUnavailable
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds; the longest a due notification waits when a wake-up is lost."""
     in_order: bool = False
     """One an instance at a time, as they stand in the log."""
+    priorities: tuple[int, ...] = EVERYTHING
 
 
 TakeClaims: TypeAlias = Callable[[Pool], list[Claim]]

@@ -107,6 +107,7 @@ class Worker:
                 channels=list(self._routes.channels()),
                 turn=self._active.turn(lambda: due_queue.instances_with_work(cursor, now)),
                 retries=pool.retries,
+                priorities=pool.priorities,
                 in_order=pool.in_order,
             )
         failpoint("worker.claimed")

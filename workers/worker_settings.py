@@ -7,8 +7,15 @@ from datetime import timedelta
 
 import msgspec
 
+from event_log.due_queue import CODES
 from notification_domain.backoff import RetryPolicy
 from workers.claiming import Pool
+
+
+_SHARE_KEPT = 6
+"""One place in so many is kept for codes: they find one however many invitations wait."""
+_FEW = 8
+"""Codes that are claimed for those places at once, so that they are begun at once."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +61,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
             )
             pools = [self._pool(kinds, self.in_flight + self.retry_in_flight, self.poll)]
         else:
+            kept = self.in_flight // _SHARE_KEPT
             pools = [
-                self._pool((False,), self.in_flight, self.poll),
+                self._pool((False,), self.in_flight - kept, self.poll),
                 self._pool((True,), self.retry_in_flight, self.retry_poll),
+                Pool(retries=(False,), size=kept, batch=min(_FEW, kept), poll=self.poll, priorities=CODES),
             ]
         return [pool for pool in pools if pool.size]
 

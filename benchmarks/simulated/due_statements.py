@@ -78,7 +78,7 @@ def _in_turn(tables: Tables, p: Parameters) -> list[Due]:
         served_before = p["recent"].index(instance) if instance in p["recent"] else -1
         had_its_turn = instance <= p["after"]
         channels = _served(tables, instance, p)
-        for priority in (0, 1, 2):
+        for priority in p["priorities"]:
             for retry in p["retries"]:
                 rows = _candidates(tables, instance, (priority, retry), channels, p)
                 candidates += [

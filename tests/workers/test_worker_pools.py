@@ -205,3 +205,29 @@ async def test_everybody_has_a_turn_however_few_are_remembered(office: Office, m
     served = [event.instance for event in events if event.topic == "notification.attempt.started"]
     assert set(served[:12]) == {f"i{number}" for number in range(10)}
     assert len(await office.messages(limit="100")) == len(served) == 30
+
+
+async def test_a_code_finds_a_place_in_front_of_a_pool_full_of_invitations(office: Office) -> None:
+    gate = Gate()
+
+    def wrap(channel: Channel) -> Channel:
+        return gate.wrap(channel) if isinstance(channel, SmtpChannel) else channel
+
+    for number in range(20):
+        office.story.add_user(f"user{number}")
+        office.story.tell("user.human.invite.code.added", f"user/user{number}", code="A", expiry=3600)
+    office.story.handle()
+    async with office.working(office.routes(wrap), in_flight=12, poll=3600.0) as worker:
+        await until(lambda: _leased(office) == 10)  # the pool, less the places kept
+        text = office.story.tell("user.human.phone.code.added", "user/user0", code="R4F9", expiry=3600)
+        office.story.handle()
+        worker.wake()
+        texted = notification_of(text.id, "user.human.phone.code.added")
+        await until(lambda: office.topics(texted)[-1] == SENT)
+        assert not gate.open.is_set()
+        gate.open.set()
+        await until(lambda: not office.busy())
+
+
+def _leased(office: Office) -> int:
+    return sum(1 for (lease,) in office.story.rows("due_notifications", "lease_until") if lease)
