@@ -11,7 +11,6 @@ from event_log.due_queue import CODES
 from notification_domain.backoff import RetryPolicy
 from workers.claiming import Pool
 
-
 _SHARE_KEPT = 6
 """One place in so many is kept for codes: they find one however many invitations wait."""
 _FEW = 8
