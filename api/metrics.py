@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from event_log.errors import EventLogError
 from event_log.intake import Appended
+from projections import give_ups
 from projections.standing import Standing
 
 _logger = logging.getLogger(__name__)
@@ -114,3 +115,20 @@ def _gauges(standing: Standing) -> Iterator[Metric]:
         "tidings_notifications_due_oldest_seconds", "Age of the oldest due notification.", standing.oldest_due
     )
     yield GaugeMetricFamily("tidings_events_quarantined", "Events set aside.", standing.quarantined)
+    if standing.give_up_hook is not None:
+        yield from _hook_gauges(standing.give_up_hook, standing.head)
+
+
+def _hook_gauges(hook: give_ups.Standing, head: int) -> Iterator[Metric]:
+    yield CounterMetricFamily("tidings_give_ups_reported", "Give-ups that the operator took.", hook.reported)
+    yield GaugeMetricFamily(
+        "tidings_give_up_hook_behind",
+        "Positions between the last give-up the operator was told of and the log's end.",
+        max(head - hook.position, 0),
+    )
+    yield GaugeMetricFamily(
+        "tidings_give_up_hook_failures", "Calls to the operator that failed in a row.", hook.failures
+    )
+    yield GaugeMetricFamily(
+        "tidings_give_up_hook_failing_seconds", "Time since the first of them.", hook.failing
+    )

@@ -52,6 +52,10 @@ NAMES = frozenset(
         # One request to Twilio.
         "twilio.connected",
         "twilio.answered",
+        # One report of a give-up to the operator.
+        "hook.calling",
+        "hook.answered",
+        "hook.recorded",
     }
 )
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from event_log.sql import load
+from projections import give_ups
 
 _queries = load("projections", "standing.sql")
 
@@ -24,6 +25,7 @@ TABLES = (
     "notifications",
     "delivery_pauses",
     "account_pauses",
+    "give_up_hook",
 )
 
 
@@ -37,6 +39,7 @@ class Standing(msgspec.Struct, frozen=True):
     oldest_due: float
     """Seconds since the longest waiting due notification became due."""
     quarantined: int
+    give_up_hook: give_ups.Standing | None
 
 
 def standing(connection: Connection[TupleRow], now: datetime) -> Standing:
@@ -48,6 +51,7 @@ def standing(connection: Connection[TupleRow], now: datetime) -> Standing:
         due=due,
         oldest_due=oldest_due,
         quarantined=_row(connection, _queries.quarantined)[0],
+        give_up_hook=give_ups.standing(connection, now),
     )
 
 

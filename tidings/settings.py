@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tidings.give_up_settings import GiveUpSettings
 from tidings.provider_settings import (
     Line,
     Port,
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     external: ExternalSettings = ExternalSettings()
     sandbox: SandboxSettings = SandboxSettings()
     providers: ProviderSettings = ProviderSettings()
+    give_up: GiveUpSettings = GiveUpSettings()
 
     @field_validator("database_url")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing, nullcontext
 
 from event_log.log import Log
 from event_log.wakeups import Wakeups
@@ -19,20 +19,26 @@ from tidings.supervised import say_ready
 from tidings.worker_settings import Channels
 from tidings.worker_settings import WorkerSettings as RetrySettings
 from workers.channels.address_guard import networks
+from workers.give_up_hook import reporting
 from workers.instance_routes import InstanceRoutes, Surroundings
 from workers.rendering.render import prepare
 from workers.routes import Route
+from workers.signed_webhook import Receiver, ReceiverSettings
 from workers.worker import Worker
 from workers.worker_settings import WorkerSettings
 
 CONNECTIONS = 6
+REPORTING_CONNECTIONS = 2
+"""For who leads it, and for its rounds."""
 
 
 def run_worker_process(settings: Settings) -> None:
     """Until a signal; what is under way comes to its end first."""
     _check_routes(settings)
+    _check_receiver(settings)
     prepare()
-    with process_log(settings, "worker", CONNECTIONS, settings.workers.transaction_duration) as log:
+    connections = CONNECTIONS + (REPORTING_CONNECTIONS if settings.give_up.url else 0)
+    with process_log(settings, "worker", connections, settings.workers.transaction_duration) as log:
         run_fast(_deliver(settings, log))
 
 
@@ -85,8 +91,33 @@ async def _deliver(settings: Settings, log: Log) -> None:
     with stop_on_signals() as stop, closing(Wakeups(log.database.conninfo)) as wakeups:
         wakeups.subscribe("due", call=wake)
         wakeups.start()
-        say_ready()
-        await worker.run(stop)
+        async with _reporting(settings, log):
+            say_ready()
+            await worker.run(stop)
+
+
+def receiver(settings: Settings) -> Receiver | None:
+    """Whom to tell of give-ups."""
+    given = settings.give_up
+    if given.url is None:
+        return None
+    whom = ReceiverSettings(
+        given.url, given.signing_keys(), networks(given.own_networks), given.timeout.total_seconds()
+    )
+    return Receiver(whom, clock)
+
+
+def _reporting(settings: Settings, log: Log) -> AbstractAsyncContextManager[None]:
+    whom = receiver(settings)
+    return nullcontext() if whom is None else reporting(log, whom, clock)
+
+
+def _check_receiver(settings: Settings) -> None:
+    """Raises SettingsInvalid when the address is one that is never called."""
+    whom = receiver(settings)
+    fault = whom.fault() if whom else None
+    if fault is not None:
+        raise SettingsInvalid([f"give_up.url: {fault}"])
 
 
 def _check_routes(settings: Settings) -> None:

@@ -83,6 +83,18 @@ class Guard:
             socket_factory=_socket_factory(self, public=public),
         )
 
+    def session(
+        self, url: str, *, timeout: float, limit: int, traces: Sequence[aiohttp.TraceConfig] = ()
+    ) -> aiohttp.ClientSession:
+        """``timeout`` seconds for a whole request; no proxy, no cookies. Made inside the running loop."""
+        return aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            connector=self.connector(url, limit=limit),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            trace_configs=list(traces),
+        )
+
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """Raises ValueError."""

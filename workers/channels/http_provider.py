@@ -93,12 +93,9 @@ class HttpProviderChannel:
     def _open_session(self) -> aiohttp.ClientSession:
         """One session, opened inside the running loop."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
-                connector=self._guard.connector(self._settings.endpoint, limit=self._settings.connections),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                trace_configs=[_trace()],
+            given = self._settings
+            self._session = self._guard.session(
+                given.endpoint, timeout=given.timeout, limit=given.connections, traces=[_trace()]
             )
         return self._session
 
