@@ -1,7 +1,7 @@
 -- How far the operator's receiver has been told of give-ups: one row from the first time it is configured.
 -- No projection: it says what has left the house, so that no replay or rebuild may ever move it.
 CREATE TABLE give_up_hook (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
     position bigint NOT NULL,
     reported bigint NOT NULL DEFAULT 0,
     -- Calls in a row that failed, for those who watch.

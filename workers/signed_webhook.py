@@ -60,7 +60,7 @@ class Receiver:
             ) as answer:
                 return _refusal(answer)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Refusal(error_text(error))
+            return Refusal(_of_break(error))
 
     async def close(self) -> None:
         if self._session is not None:
@@ -87,6 +87,11 @@ def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
     """``v1,`` and the HMAC-SHA256 in Base64 over id, time and body, with dots between."""
     signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
     return f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
+
+
+def _of_break(error: Exception) -> str:
+    """Where a connection failed; of an answer that is none only that, since its text is the receiver's."""
+    return error_text(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def _refusal(answer: aiohttp.ClientResponse) -> Refusal | None:

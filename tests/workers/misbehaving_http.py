@@ -12,7 +12,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-Act: TypeAlias = bytes | Literal["drop", "hang"]
+Act: TypeAlias = bytes | asyncio.Event | Literal["drop", "hang"]
+"""Octets are sent, an event is waited for."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -42,8 +43,10 @@ class MisbehavingHttp:
         self._talks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[MisbehavingHttp]:
-        listener = socket.create_server(("127.0.0.1", 0))
+    async def serving(
+        self, tls: ssl.SSLContext | None = None, port: int = 0
+    ) -> AsyncIterator[MisbehavingHttp]:
+        listener = socket.create_server(("127.0.0.1", port))
         self.port = listener.getsockname()[1]
         async with await asyncio.start_server(self._talk, sock=listener, ssl=tls):
             yield self
@@ -78,6 +81,9 @@ class MisbehavingHttp:
             if act == "hang":
                 await reader.read()
                 return False
+            if isinstance(act, asyncio.Event):
+                await act.wait()
+                continue
             writer.write(act)
             await writer.drain()
         return True
