@@ -18,6 +18,8 @@ from event_log.envelope import RecordedEvent
 from event_log.errors import LostRace, Undecodable, UnknownTopic
 from event_log.log import Log, read_stream
 from event_log.sql import load
+from event_log.topics import OURS
+from event_log.topics import TOPICS as EVERY_TOPIC
 from notification_domain.give_ups import GiveUp, give_up
 from notification_domain.notification import Declined, Initial, State, fold
 from notification_domain.notification_events import Event, NotificationRequested
@@ -26,6 +28,7 @@ _queries = load("projections", "give_ups.sql")
 
 NAME = "give-up hook"
 TOPICS = ("notification.cancelled", "notification.outcome.unknown")
+_KNOWN = [topic.name for topic in EVERY_TOPIC]
 WINDOW = 200
 """Positions looked at in one go."""
 
@@ -74,8 +77,8 @@ def ahead(log: Log, window: int = WINDOW) -> Ahead:
     with log.database.connection() as connection:
         cursor = connection.cursor()
         since = _position(cursor)
-        parameters = {"position": since, "limit": window, "topics": list(TOPICS)}
-        cursor.execute(_queries.ahead, parameters, prepare=True)
+        wanted = {"topics": list(TOPICS), "ours": OURS, "known": _KNOWN}
+        cursor.execute(_queries.ahead, {"position": since, "limit": window, **wanted}, prepare=True)
         events = log.decode(cursor, cursor.fetchall())
     found = next((event for event in events if _tells(event)), None)
     if found is None:
@@ -121,6 +124,8 @@ def _move(log: Log, statement: str, ahead: Ahead) -> None:
 
 
 def _tells(event: RecordedEvent) -> bool:
+    if event.topic.startswith(OURS) and event.topic not in _KNOWN:
+        raise UnknownTopic(f"the topic {event.topic} is not known to this version")
     match event.fact:
         case UnknownTopic():
             raise event.fact

@@ -5,17 +5,19 @@ INSERT INTO give_up_hook (position) SELECT coalesce(max(notification_id), 0) FRO
 SELECT position FROM give_up_hook
 
 -- name: ahead
+-- What newer code calls by a name unknown here might be a give-up too.
 WITH ahead AS (
     SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at,
-           CASE WHEN topic = ANY(%(topics)s) THEN state END AS state
+           CASE WHEN topic = ANY(%(topics)s) THEN state END AS state,
+           topic = ANY(%(topics)s) OR (starts_with(topic, %(ours)s) AND NOT topic = ANY(%(known)s)) AS wanted
       FROM events
      WHERE notification_id > %(position)s
      ORDER BY notification_id
      LIMIT %(limit)s
 )
-SELECT *
+SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at, state
   FROM ahead
- WHERE topic = ANY(%(topics)s) OR notification_id = (SELECT max(notification_id) FROM ahead)
+ WHERE wanted OR notification_id = (SELECT max(notification_id) FROM ahead)
  ORDER BY notification_id
 
 -- name: pass_over

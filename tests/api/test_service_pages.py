@@ -14,10 +14,12 @@ from api.app import create_app
 from api.dependencies import ApiDependencies
 from event_log.database import Database
 from event_log.log import Log
+from projections import give_ups
 from tests.api.conftest import Append
 from tests.api.events import event
 from tests.api.test_bad_requests import BAD_BODIES, BAD_QUERIES, MISSING
-from tests.projections.histories import requested, write
+from tests.conftest import Clock
+from tests.projections.histories import REJECTED, requested, write
 
 STATIC = Path(api.__file__ or "").parent / "static"
 
@@ -84,6 +86,28 @@ async def test_metrics_count_what_was_served_and_how_it_stands(
         "tidings_database_up 1.0",
         "tidings_log_position 3.0",
         "tidings_notifications_due 0.0",
+    ):
+        assert line in text
+
+
+async def test_metrics_tell_how_far_the_operator_was_told_of_give_ups(
+    client: httpx2.AsyncClient, log: Log, clock: Clock
+) -> None:
+    assert "give_up" not in (await client.get("/metrics")).text
+    give_ups.begin(log)
+    for number in (1, 2):
+        write(log, number, [requested(number), *REJECTED])
+    ahead = give_ups.ahead(log)
+    give_ups.told(log, ahead)
+    for _ in range(2):
+        give_ups.failed(log, give_ups.ahead(log), clock())
+        clock.move(seconds=20)
+    text = (await client.get("/metrics")).text
+    for line in (
+        "tidings_give_ups_reported_total 1.0",
+        "tidings_give_up_hook_behind 3.0",
+        "tidings_give_up_hook_failures 2.0",
+        "tidings_give_up_hook_failing_seconds 40.0",
     ):
         assert line in text
 

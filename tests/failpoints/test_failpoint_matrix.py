@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
@@ -13,7 +14,10 @@ import pytest_asyncio
 
 from benchmarks.offspring import Offspring
 from event_log.failpoints import NAMES
+from projections import give_ups
 from tests.failpoints.stage import HOST, Play, Theatre, end, play, theatre, until
+from tests.projections.histories import REJECTED, requested, stream, write
+from tests.workers.misbehaving_http import MisbehavingHttp, answer
 from tidings.listening import free_port
 
 ACTIONS = ("kill", "stop", "raise")
@@ -55,8 +59,8 @@ def names_of(room: str) -> list[str]:
 
 
 async def test_every_failpoint_is_part_of_the_matrix() -> None:
-    played = {*worker_names(), *names_of("intake"), *names_of("handler"), *names_of("projection")}
-    assert played == NAMES
+    rooms = ("intake", "handler", "projection", "hook")
+    assert {*worker_names(), *(name for room in rooms for name in names_of(room))} == NAMES
 
 
 @pytest.mark.parametrize("name", worker_names())
@@ -87,6 +91,11 @@ async def test_an_event_is_stored_once_when_the_api_fails_and_the_client_repeats
     house: Theatre, name: str
 ) -> None:
     await _all_of((wish, _intake_case(house, wish)) for action in ACTIONS for wish in [f"{name}={action}@1"])
+
+
+@pytest.mark.parametrize("name", names_of("hook"))
+async def test_a_give_up_is_told_when_the_worker_that_tells_it_fails(house: Theatre, name: str) -> None:
+    await _all_of((wish, _hook_case(house, wish)) for action in ACTIONS for wish in [f"{name}={action}@1"])
 
 
 # --- cases ------------------------------------------------------------------------------------------
@@ -139,6 +148,31 @@ async def _intake_case(house: Theatre, wish: str) -> None:
                 "SELECT notification_id FROM events WHERE topic = %s", (case.rule,)
             ).fetchall()
         assert stored == [(case.position,)]
+
+
+async def _hook_case(house: Theatre, wish: str) -> None:
+    async with play(house) as case, MisbehavingHttp(answer(204, b"")).serving() as receiver:
+        await asyncio.to_thread(give_ups.begin, case.log)
+        await asyncio.to_thread(write, case.log, 1, [requested(), *REJECTED])
+        given_up = {
+            "TIDINGS_GIVE_UP__URL": f"http://{HOST}:{receiver.port}/",
+            "TIDINGS_GIVE_UP__SIGNING_KEY": base64.b64encode(bytes(32)).decode(),
+            "TIDINGS_GIVE_UP__OWN_NETWORKS": '["127.0.0.0/8"]',
+        }
+        await _strike(case, "worker", wish, lambda: _reported(case) == 1, **given_up)
+        told = [request.headers["webhook-id"] for request in receiver.requests]
+        if wish.startswith("hook.answered"):
+            assert len(told) == 2
+        assert set(told) == {f"{stream(1)}-3"}
+        assert len(told) <= 2
+        assert _reported(case) == 1
+
+
+def _reported(case: Play) -> int:
+    with psycopg.connect(case.conninfo) as connection:
+        row = connection.execute("SELECT reported FROM give_up_hook").fetchone()
+    assert row
+    return int(row[0])
 
 
 # --- blows ------------------------------------------------------------------------------------------
