@@ -147,36 +147,31 @@ def message_id(report: Report) -> str:
 
 def cloud_event(report: Report) -> bytes:
     """A CloudEvent (1.0, structured JSON) of what an operator needs to look further, and nobody's name."""
-    what, request = report.what, report.request
+    kind = report.what.kind if report.what else UNREADABLE
     return msgspec.json.encode(
         {
             "specversion": "1.0",
             "id": message_id(report),
             "source": f"/instances/{quote(report.instance, safe='')}",
-            "type": f"tidings.notification.{what.kind if what else UNREADABLE}",
+            "type": f"tidings.notification.{kind}",
             "subject": f"notification/{report.notification}",
-            "time": _time(report.recorded_at),
+            "time": report.recorded_at.astimezone(UTC),
             "datacontenttype": "application/json",
-            "data": _data(report)
-            | {"reason": what.reason if what else UNREADABLE, "stage": what.stage if what else ""}
-            | {
-                "message_type": request.message_type if request else "",
-                "channel": request.channel if request else "",
-            },
+            "data": _data(report),
         }
     )
 
 
 def _data(report: Report) -> dict[str, Any]:
+    what, request = report.what, report.request
     return {
         "notification_id": report.notification,
         "instance_id": report.instance,
+        "message_type": request.message_type if request else "",
+        "channel": request.channel if request else "",
+        "reason": what.reason if what else UNREADABLE,
+        "stage": what.stage if what else "",
         "attempts": report.attempts,
         "position": str(report.position),
-        "requested_at": _time(report.requested_at),
-        "given_up_at": _time(report.recorded_at),
+        "requested_at": report.requested_at.astimezone(UTC),
     }
-
-
-def _time(at: datetime) -> datetime:
-    return at.astimezone(UTC)
