@@ -77,11 +77,10 @@ class GiveUpHook:
             self._conclude(call.ahead, call.answer.result())
         return 1
 
-    def forget(self) -> None:
-        """Whatever is under way: whoever leads begins at the place on record."""
+    def drop(self) -> None:
+        """The call under way, unanswered: whoever leads next makes it again."""
         if self._call is not None:
             self._call.answer.cancel()
-            self._call = None
 
     def _begin(self) -> int:
         ahead = give_ups.ahead(self._log)
@@ -122,7 +121,7 @@ async def reporting(
 ) -> AsyncIterator[None]:
     """Reports meanwhile, in this process or in another one that does the same: one of them leads."""
     hook = GiveUpHook(log, receiver, clock, asyncio.get_running_loop(), pauses)
-    follower = Follower(log.database, give_ups.NAME, hook.take_round, poll=poll, leads=hook.forget)
+    follower = Follower(log.database, give_ups.NAME, hook.take_round, poll=poll)
     stopped = threading.Event()
     thread = threading.Thread(target=follower.run, args=(stopped,), name=give_ups.NAME)
     await asyncio.to_thread(give_ups.begin, log)
@@ -133,7 +132,7 @@ async def reporting(
         stopped.set()
         follower.wake()
         await asyncio.to_thread(thread.join)
-        hook.forget()
+        hook.drop()
         await receiver.close()
 
 

@@ -159,9 +159,10 @@ async def test_a_parked_notification_is_told_as_that(log: Log, clock: Clock) -> 
 async def test_giving_up_again_after_a_resend_is_another_report(log: Log, clock: Clock) -> None:
     again = ResendRequested(reason="asked for", not_before=AT, expires_at=AT)
     async with desk(log, clock) as server:
-        give_up(log, 1, (*REJECTED, again, NotificationCancelled(reason=Reason.EXPIRED)))
+        give_up(log, 1, (*REJECTED, again, *REJECTED))
         await until(lambda: standing(log) == (2, 0))
-    assert ids(server.requests) == [f"{stream(1)}-3", f"{stream(1)}-5"]
+    assert ids(server.requests) == [f"{stream(1)}-3", f"{stream(1)}-6"]
+    assert [body_of(request)["data"]["attempts"] for request in server.requests] == [1, 2]
 
 
 async def test_nothing_is_told_when_nobody_misses_anything(log: Log, clock: Clock) -> None:

@@ -76,13 +76,20 @@ async def test_nobody_listening_is_a_refusal() -> None:
     assert told.error.startswith("ClientConnectorError")
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1:8443/", "https://localhost:8443/", "http://a.example/"])
-async def test_nothing_is_sent_when_the_address_leads_inside(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("https://127.0.0.1:8443/", "the endpoint's address 127.0.0.1 is not one that may be called"),
+        ("http://a.example/", "the endpoint must be https, on port 443 or 8443"),
+        ("https://localhost:8443/", "ClientConnectorDNSError"),
+    ],
+)
+async def test_nothing_is_sent_when_the_address_leads_inside(url: str, error: str) -> None:
     to = receiver(url, own=())
     told = await to.post("id", b"{}")
     await to.close()
     assert told
-    assert "not" in told.error or "must be https" in told.error
+    assert told.error.startswith(error)
 
 
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
