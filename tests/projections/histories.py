@@ -119,4 +119,5 @@ def write(
         for index, fact in enumerate(facts)
     ]
     with log.appending() as append:
-        return append.write(envelopes, wake="notification")
+        append.write(envelopes, wake="notification")
+        return append.written()
