@@ -199,7 +199,7 @@ class Working:
             retry_in_flight=options.claim_batch,
             poll=float(options.poll),
             retry_poll=float(options.poll),
-            in_order=options.in_order,
+            in_order=self._world.random.random() < options.in_order,
             result_sync=timedelta(seconds=options.gather),
             lease=timedelta(seconds=options.lease),
             dispatch_timeout=timedelta(seconds=options.lease - 4),

@@ -49,8 +49,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     poll: int
     batch: int
     claim_batch: int
-    in_order: bool
-    """Legacy mode."""
+    in_order: float
+    """Chance that a worker's process begins in legacy mode; in between, each of its starts may switch."""
     gather: float
     """Seconds that results gather."""
     at_once: int
@@ -92,7 +92,7 @@ def draw(random: Random) -> Options:
         poll=random.choice((8, 20)),
         batch=random.choice((1, 2, 500, 500)),
         claim_batch=random.choice((1, 2, 100)),
-        in_order=often(0.15),
+        in_order=rate(0.0, 0.0, 0.0, 0.0, 0.5, 1.0),
         gather=rate(0.0, 0.0, 0.5),
         at_once=random.choice((1, 4)),
     )

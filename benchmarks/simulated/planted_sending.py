@@ -189,6 +189,26 @@ def _takes_leases() -> tuple[Change, ...]:
     return (statement("event_log/due_queue.sql:claim", greedy),)
 
 
+@plant("legacy mode keeps to no order")
+def _no_order() -> tuple[Change, ...]:
+    return (statement("event_log/due_queue.sql:claim_in_order", due_statements.claim),)
+
+
+@plant("legacy mode goes past what is under way")
+def _goes_past() -> tuple[Change, ...]:
+    def past(tables: Any, p: Any) -> Any:  # noqa: ANN401
+        due, now = tables.due, tables.now()
+        leased = {n: row for n, row in due.items() if row.lease_until is not None and row.lease_until >= now}
+        for notification in leased:
+            del due[notification]
+        try:
+            return due_statements.claim_in_order(tables, p)
+        finally:
+            due.update(leased)
+
+    return (statement("event_log/due_queue.sql:claim_in_order", past),)
+
+
 @plant("anyone may renew a lease")
 def _renews_any() -> tuple[Change, ...]:
     def renew(tables: Any, p: Any) -> Any:  # noqa: ANN401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +62,28 @@ class Watch:
                 self._broken("what may kill its worker was not claimed alone")
 
         return look_again
+
+    def claim_in_order(self, p: Parameters) -> Callable[[Any], None]:
+        before: dict[UUID, Due] = dict(self._world.tables.due)
+        now = self._world.tables.now()
+        look_at_claims = self.claim(p)
+
+        def look_again(rows: list[Any]) -> None:
+            look_at_claims(rows)
+            taken = [before[row[0]] for row in rows if before[row[0]].expires_at > p["now"]]
+            if len({row.instance_id for row in taken}) < len(taken):
+                self._broken("two of an instance were claimed at once")
+            for row in taken:
+                # Of its own channel, so that it is served as well.
+                ahead = (one for one in before.values() if one.retry in p["retries"] and _ahead(one, row))
+                if any(self._place(one) < self._place(row) and not _aside(one, now) for one in ahead):
+                    self._broken(f"{row.notification_id} was claimed before its turn")
+
+        return look_again
+
+    def _place(self, row: Due) -> tuple[datetime, int]:
+        """When it became due, and its place in the log."""
+        return row.due_at, self._world.tables.events[row.notification_id, 1][0]
 
     def put(self, p: Parameters) -> Callable[[Any], None]:
         def look_again(_: object) -> None:
@@ -139,6 +161,16 @@ class Watch:
             self._broken(f"a transmission of {stream} belongs to another's attempt")
 
 
+def _ahead(one: Due, row: Due) -> bool:
+    """May stand before the other."""
+    return one.instance_id == row.instance_id and one.channel == row.channel and one is not row
+
+
+def _aside(row: Due, now: datetime) -> bool:
+    """What its worker was lost with does not hold up the others while it is tried again."""
+    return row.claims > 1 and row.lease_until is not None and row.lease_until >= now
+
+
 def _token_in(state: bytes) -> int:
     return int(msgspec.json.decode(state[2:])["lease_token"])
 
@@ -147,7 +179,7 @@ def watchers(world: World) -> dict[str, Callable[[Parameters], Callable[[Any], N
     watch = Watch(world)
     return {
         "event_log/due_queue.sql:claim": watch.claim,
-        "event_log/due_queue.sql:claim_in_order": watch.claim,
+        "event_log/due_queue.sql:claim_in_order": watch.claim_in_order,
         "event_log/due_queue.sql:renew": watch.renew,
         "event_log/due_queue.sql:release": watch.release,
         "event_log/due_queue.sql:put": watch.put,
