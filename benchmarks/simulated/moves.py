@@ -14,6 +14,8 @@ from event_log.recorder import LogEntry
 from event_log.sql import load
 
 BASE = datetime(2029, 1, 1, tzinfo=UTC)
+PARKED_FROM = datetime(9999, 1, 1, tzinfo=UTC)
+"""The statements take this for never."""
 LEASE, SHORT, LOST = timedelta(minutes=10), timedelta(minutes=2), timedelta(seconds=-5)
 CHANNELS = ("email", "sms")
 MOVES = (0, 1, 2)
@@ -140,9 +142,11 @@ class Queue:
             self.log.recorder.insert(append.cursor, entries)
 
 
-def random_row(random: Random, number: int) -> DueRow:
+def random_row(random: Random, number: int, *, crowd: bool) -> DueRow:
     # Seconds apart, so that nothing is due at the same moment: SQL leaves open which goes first then.
     minutes = random.randrange(0, 12) + number / 64
+    if crowd:
+        return row(number, minutes)
     return row(
         number,
         minutes,
@@ -150,7 +154,7 @@ def random_row(random: Random, number: int) -> DueRow:
         channel=random.choice((*CHANNELS, "push")),
         priority=random.choice((0, 0, 0, 1, 2)),
         expires_at=at(minutes + random.choice((3, 500)) + number / 64),
-        not_before=random.choice((at(minutes), at(minutes), at(minutes), due_queue.NEVER)),
+        not_before=random.choice((at(minutes), at(minutes), at(minutes), due_queue.NEVER, PARKED_FROM)),
         cause_stream=UUID(int=random.randrange(1, 4)),
         cause_version=random.randrange(1, 4),
         supersede_key=random.choice(("a", "b")),
@@ -166,7 +170,8 @@ def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever t
     wrong = random.choice((0, 0, 0, 10_000))
     match random.randrange(12):
         case 0 | 1 | 2:
-            return queue.put(*(random_row(random, number) for number in numbers))
+            crowd = random.random() < 0.4  # more of one kind than one claim takes
+            return queue.put(*(random_row(random, number, crowd=crowd) for number in numbers))
         case 3:
             return queue.remove(*numbers[:1])
         case 4:
@@ -208,7 +213,8 @@ def move_in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever t
     )
     match random.randrange(6):
         case 0:
-            parked = {"not_before": due_queue.NEVER} if random.random() < 0.3 else {}
+            never = random.choice((due_queue.NEVER, PARKED_FROM))
+            parked = {"not_before": never} if random.random() < 0.5 else {}
             channel, instance = random.choice(("push", "sms")), random.choice(("acme", "beta"))
             queue.put(row(15, 1, channel=channel, instance=instance, expires_at=at(30), **parked))
         case 1:

@@ -49,7 +49,7 @@ class Story:
         return [self._event(name, f"user/{user}", {}) for name in told if self._random.random() < 0.9]
 
     def _code(self, expiry: int | None = None, **more: Any) -> dict[str, Any]:  # noqa: ANN401  # payloads
-        seconds = self._random.choice((12, 30, 60, 90, 300, 1200)) if expiry is None else expiry
+        seconds = self._random.choice((8, 12, 20, 60, 90, 300, 1200)) if expiry is None else expiry
         return {"code": f"C{self._number + 1}", "expiry": seconds, "trigger_origin": ORIGIN} | more
 
     def _tale(self, user: str) -> list[list[CallerEvent]]:
@@ -69,9 +69,9 @@ class Story:
         subject = f"user/{user}"
         events = [self._event(f"{stem}.added", subject, self._code(**more))]
         draw = self._random.random()
-        if draw < 0.3:
+        if draw < 0.4:
             events.append(self._event(f"{stem}.added", subject, self._code(**more)))
-        elif draw < 0.45:
+        elif draw < 0.55:
             events.append(self._event(used, subject, {"trigger_origin": ORIGIN}))
         return events
 
