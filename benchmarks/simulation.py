@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.simulated import mutants, planted
+from benchmarks.simulated import mutants, planted, sql_mutants
 from benchmarks.simulated.patches import standing
 from benchmarks.simulated.schedule import Report, replay, run
 
@@ -136,13 +136,21 @@ def show_trace(seed: int) -> int:
 
 
 def show_mutants(options: argparse.Namespace) -> int:
-    """Fails when a mutant survives that is not known to be equivalent, or one is found that is."""
     began = time.monotonic()
     tasks = [(mutant.place, mutant.number, options.within) for mutant in mutants.all_mutants()]
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=25) as pool:
         tried = list(noted(pool.imap_unordered(mutants.attempt, tasks), len(tasks)))
+    return judged(tried, began)
+
+
+def show_sql_mutants() -> int:
+    began = time.monotonic()
+    return judged(list(noted(sql_mutants.attempts(), len(sql_mutants.all_sql_mutants()))), began)
+
+
+def judged(tried: list[mutants.Tried], began: float) -> int:
+    """Fails when a mutant survives that is not known to be equivalent, or one is found that is."""
     survived = [one for one in tried if one.seed is None]
-    wrong = [one for one in tried if one.known_equivalent != (one.seed is None)]
     result = {
         "mutants": len(tried),
         "killed": len(tried) - len(survived),
@@ -152,7 +160,7 @@ def show_mutants(options: argparse.Namespace) -> int:
         "seconds": round(time.monotonic() - began, 1),
     }
     print(json.dumps(result))
-    return int(bool(wrong))
+    return int(any(one.known_equivalent != (one.seed is None) for one in tried))
 
 
 def noted(tried: Iterable[mutants.Tried], count: int) -> Iterator[mutants.Tried]:
@@ -174,9 +182,12 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SCHEDULES} schedules")
     parser.add_argument("--trace", action="store_true", help="play the one seed and print what happens")
     parser.add_argument("--mutants", action="store_true", help="mutate the code line by line instead")
+    parser.add_argument("--sql-mutants", action="store_true", help="mutate the due queue's SQL instead")
     parser.add_argument("--within", type=int, default=2000, help="seeds in which a mutant must be found")
     parser.add_argument("--processes", type=int, default=None)
     chosen = parser.parse_args()
     if chosen.trace:
         sys.exit(show_trace(chosen.seed))
+    if chosen.sql_mutants:
+        sys.exit(show_sql_mutants())
     sys.exit(show_mutants(chosen) if chosen.mutants else main(chosen))

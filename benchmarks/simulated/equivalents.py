@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
+
+LINE = re.compile(r"line \d+: ")
+"""What a label has and a name has not."""
 
 
 @cache

@@ -169,7 +169,7 @@ class ModelDatabase:
         self.tables = tables
         self.nature = nature
         self.elapsed = elapsed
-        self.watchers: dict[str, Callable[[Parameters], Callable[[Any], None]]] = {}
+        self.watchers: dict[str, Callable[[Any], Callable[[Any], None]]] = {}
 
     def tables_watched(self, name: str, statement: Statement, parameters: Parameters) -> Any:  # noqa: ANN401
         watcher = self.watchers.get(name)

@@ -150,7 +150,7 @@ def random_row(random: Random, number: int, *, crowd: bool) -> DueRow:
     return row(
         number,
         minutes,
-        instance=random.choice(("acme", "acme", "acme", "beta", "gamma")),
+        instance=random.choice(("acme", "acme", "beta", "beta", "gamma")),
         channel=random.choice((*CHANNELS, "push")),
         priority=random.choice((0, 0, 0, 1, 2)),
         expires_at=at(minutes + random.choice((3, 500)) + number / 64),
@@ -170,7 +170,7 @@ def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever t
     wrong = random.choice((0, 0, 0, 10_000))
     match random.randrange(12):
         case 0 | 1 | 2:
-            crowd = random.random() < 0.4  # more of one kind than one claim takes
+            crowd = random.random() < 0.25  # more of one kind than one claim takes
             return queue.put(*(random_row(random, number, crowd=crowd) for number in numbers))
         case 3:
             return queue.remove(*numbers[:1])
@@ -225,7 +225,7 @@ def move_in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever t
             pass
     return queue.claim(
         float(random.randrange(0, 60)),
-        limit=random.choice((1, 5)),
+        limit=random.choice((1, 2, 5)),
         lease=random.choice((LEASE, SHORT, LOST)),
         channels=random.choice((CHANNELS, ("sms",), ("email",))),
         retries=random.choice((BOTH, (False,))),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import gc
 import inspect
-import re
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.simulated import due_statements
-from benchmarks.simulated.equivalents import equivalents
+from benchmarks.simulated.equivalents import LINE, equivalents
 from benchmarks.simulated.model import Calm, ModelDatabase, ModelLog
 from benchmarks.simulated.moves import MOVES, Queue, all_moves, all_moves_in_order
 from benchmarks.simulated.patches import standing
@@ -62,7 +61,6 @@ CONTRACT = -1
 """In place of a seed: the contract suite sees it."""
 ENOUGH = 100
 """Seeds that a mutant known to be equivalent must pass: so many that a wrong entry is noticed."""
-_LINE = re.compile(r"line \d+: ")
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -76,7 +74,7 @@ class Mutant(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The label without the line, which moves."""
-        return _LINE.sub("", self.label, count=1)
+        return LINE.sub("", self.label, count=1)
 
     @property
     def known_equivalent(self) -> bool:
@@ -213,7 +211,8 @@ def _variants(source: str) -> Iterator[tuple[str, str]]:
             ast.fix_missing_locations(copy)
             text = ast.unparse(copy)
             if text != ast.unparse(tree):
-                yield f"line {getattr(node, 'lineno', 0)}: {what} in `{ast.unparse(node)[:70]}`", text
+                code = " ".join(ast.unparse(node).split())[:70]
+                yield f"line {getattr(node, 'lineno', 0)}: {what} in `{code}`", text
 
 
 def _annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:

@@ -15,6 +15,10 @@ from projections import redrive
 from projections.handler import NAME
 
 
+_REQUESTED = frozenset({"notification.requested"})
+_SENT = frozenset({"notification.sent"})
+
+
 class Operating:
     """Works through the real commands; what it was told is remembered."""
 
@@ -51,16 +55,18 @@ class Operating:
 
     def _command(self, log: Log) -> None:
         world = self._world
-        known = [row for row in world.tables.log if row[4] == "notification.requested"]
+        draw = int(world.random.random() * 7)
+        wanted = _SENT if draw in {2, 3} else _REQUESTED  # mostly what has ended is sent again
+        known = [row for row in world.tables.log if row[4] in wanted]
         if not known:
             return
         row = known[int(world.random.random() * len(known))]
         order = Order(row[2], row[1], "asked", "key")
         now = world.clock_of(0)()
-        match int(world.random.random() * 5):
+        match draw:
             case 0 | 1:
                 self.told.append(("cancel", row[2], commands.cancel(log, order)))
-            case 2:
+            case 2 | 3 | 4:
                 self.told.append(("resend", row[2], commands.resend(log, order, now, world.deployment)))
             case _:
                 outcome = world.random.choice(("sent", "retry", "cancelled"))

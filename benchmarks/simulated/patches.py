@@ -7,7 +7,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -22,7 +22,9 @@ import workers.worker
 from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
 from notification_domain import identity
+from workers import recording
 from workers.channels.port import Mail, TextMessage
+from workers.recording import Answer, Step
 
 _FORBIDDEN: tuple[tuple[Any, str], ...] = (
     (time, "time"), (time, "time_ns"), (time, "monotonic"), (time, "monotonic_ns"), (time, "sleep"),
@@ -57,6 +59,14 @@ def _render(request: Any, envelope: Any, *_: object) -> Mail | TextMessage:  # n
     return Mail(envelope.sender.address, request.recipient, text.encode())
 
 
+def _watched(log: Any, steps: Sequence[Step], *more: Any) -> list[Answer]:  # noqa: ANN401  # a model's log
+    """What a worker writes, with what it asked for before our eyes."""
+    look_again = log.database.watchers["workers/recording:advance"](steps)
+    answers = recording.advance(log, steps, *more)
+    look_again(answers)
+    return answers
+
+
 def _refused(name: str) -> Callable[..., Any]:
     def refuse(*_: object, **__: object) -> Any:  # noqa: ANN401  # never returns
         raise RealityTouched(name)
@@ -69,6 +79,7 @@ _standing: list[bool] = []
 _STANDING: tuple[tuple[Any, str, Any], ...] = (
     (workers.recorder, "GroupCommit", SteppedLane),
     (event_log.intake, "GroupCommit", SteppedLane),
+    (workers.recorder, "advance", _watched),
     (workers.preparing, "render", _render),
     (workers.worker, "_logger", _quiet),
     (workers.claiming, "_logger", _quiet),

@@ -140,7 +140,7 @@ def _returned(story: Story, user: str) -> list[CallerEvent]:
 
 _TALES: tuple[Callable[[Story, str], list[CallerEvent]], ...] = (
     _email_code, _email_code, _email_code, _reset, _reset, _phone_code, _one_time, _invitation,
-    _claimed, _password_changed, _session, _passkey, _returned,
+    _claimed, _claimed, _password_changed, _password_changed, _session, _passkey, _returned,
 )  # fmt: skip
 _LIFE = ("user.locked", "user.removed", "user.unlocked", "user.deactivated")
 

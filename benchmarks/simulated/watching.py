@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,8 @@ from benchmarks.simulated.loop import CURRENT
 from benchmarks.simulated.statements import Parameters
 from benchmarks.simulated.tables import Due, Table
 from benchmarks.simulated.world import World
+from notification_domain.notification import RecordOutcome
+from workers.recording import Answer, Refused, Step
 
 MARGIN = timedelta(seconds=2)
 """How long a lease must still run for its holder to write."""
@@ -131,7 +133,24 @@ class Watch:
         self._shown = set(zip(p["notifications"], p["tokens"], strict=True))
         return lambda _: None
 
+    def advance(self, steps: Sequence[Step]) -> Callable[[Any], None]:
+        """What has happened is told late, too, as long as nobody else came."""
+
+        def look_again(answers: Sequence[Answer]) -> None:
+            for step, answer in zip(steps, answers, strict=True):
+                held, row = step.held, self._world.tables.due.get(step.held.notification)
+                mine = row is not None and row.lease_token == held.token
+                if mine and isinstance(step.command, RecordOutcome) and isinstance(answer, Refused):
+                    known = self._world.tables.streams[held.notification][-1][3]
+                    if known == held.version:
+                        self._broken(f"an outcome of {held.notification} was refused: {answer.why}")
+
+        return look_again
+
     def insert(self, p: Parameters) -> Callable[[Any], None]:
+        for key in zip(p["streams"], p["versions"], strict=True):
+            if key in self._world.tables.events:
+                self._broken(f"version {key[1]} of {key[0]} was taken in spite of the append lock")
         for stream, topic in zip(p["streams"], p["topics"], strict=True):
             if topic in _OUTCOMES or topic == "notification.resend.requested":
                 self._tried.put(stream, topic in _OUTCOMES)
@@ -175,7 +194,7 @@ def _token_in(state: bytes) -> int:
     return int(msgspec.json.decode(state[2:])["lease_token"])
 
 
-def watchers(world: World) -> dict[str, Callable[[Parameters], Callable[[Any], None]]]:
+def watchers(world: World) -> dict[str, Callable[[Any], Callable[[Any], None]]]:
     watch = Watch(world)
     return {
         "event_log/due_queue.sql:claim": watch.claim,
@@ -185,4 +204,5 @@ def watchers(world: World) -> dict[str, Callable[[Parameters], Callable[[Any], N
         "event_log/due_queue.sql:put": watch.put,
         "event_log/due_queue.sql:held": watch.held,
         "event_log/recorder.sql:insert_events": watch.insert,
+        "workers/recording:advance": watch.advance,
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.simulated import planted
+from benchmarks.simulated import mutants, planted, sql_mutants
+from benchmarks.simulated.equivalents import equivalents
 from benchmarks.simulated.patches import RealityTouched, standing
 from benchmarks.simulated.schedule import Report, replay, run
 
@@ -85,6 +86,12 @@ def test_the_real_clock_and_real_chance_are_refused_during_a_run() -> None:
             with pytest.raises(RealityTouched):
                 ask()
     assert time.time() > 0
+
+
+def test_every_mutant_said_to_be_equivalent_is_one_that_is_made() -> None:
+    made = [one.name for one in mutants.all_mutants()] + [one.name for one in sql_mutants.all_sql_mutants()]
+    assert set(equivalents()) - set(made) == set()
+    assert len(made) > 700
 
 
 def test_there_are_enough_planted_bugs() -> None:
