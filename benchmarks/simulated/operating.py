@@ -14,7 +14,6 @@ from event_log.log import Log
 from projections import redrive
 from projections.handler import NAME
 
-
 _REQUESTED = frozenset({"notification.requested"})
 _SENT = frozenset({"notification.sent"})
 
