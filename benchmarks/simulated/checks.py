@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.simulated.life import lives
 from benchmarks.simulated.record import Record
-from benchmarks.simulated.rules import RULES
+from benchmarks.simulated.rules import RULES, speaks_for_all
 from event_log.commands import Done
 from event_log.due_queue import due_row
 from event_log.envelope import SourceEvent
@@ -79,7 +79,8 @@ def _decided(record: Record) -> Iterator[str]:
 def _declined(record: Record, instance: str, fact: NotificationDeclined) -> Iterator[str]:
     cause = record.cause(instance, fact)
     assert isinstance(cause.fact, SourceEvent)
-    later = {e.topic for e in record.later(instance, fact, fact.position_seen + 1)}
+    seen = record.later(instance, fact, fact.position_seen + 1)
+    later = {e.topic for e in seen}
     rule = RULES[fact.rule]
     match fact.reason:
         case Reason.CODE_RETURNED:
@@ -88,7 +89,7 @@ def _declined(record: Record, instance: str, fact: NotificationDeclined) -> Iter
             expiry = timedelta(seconds=cause.fact.data.get("expiry", 0))
             justified = fact.decided_at >= cause.recorded_at + expiry
         case Reason.SUPERSEDED:
-            justified = bool(later & rule.superseded)
+            justified = bool(later & rule.superseded) or any(speaks_for_all(rule, e) for e in seen)
         case Reason.CODE_USED:
             justified = bool(later & rule.used)
         case Reason.USER_INACTIVE:

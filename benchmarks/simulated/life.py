@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.simulated.providers import Copy
 from benchmarks.simulated.record import Record
-from benchmarks.simulated.rules import RULES, aftermath, may_reach, user_state
+from benchmarks.simulated.rules import RULES, aftermath, may_reach, speaks_for_all, user_state
 from benchmarks.simulated.world import MAX_CLAIMS
 from event_log.envelope import RecordedEvent, SourceEvent
 from notification_domain.notification_events import (
@@ -169,7 +169,7 @@ class Life:
         for later in self.record.later(instance, self.request, event.position):
             if rule.by_code_id and not self._same_code(later):
                 continue
-            if later.topic in rule.used | rule.superseded or self._speaks_for_all(later):
+            if later.topic in rule.used | rule.superseded or speaks_for_all(rule, later):
                 return later.topic
         user = self.record.user_of(instance, self.request, event.position)
         state = user_state(self.record.user_types(instance, user, event.position))
@@ -178,11 +178,6 @@ class Life:
     def _same_code(self, later: RecordedEvent) -> bool:
         assert isinstance(later.fact, SourceEvent)
         return str(later.fact.data.get("id", "")) == str(self.request.arguments.get("CodeID", ""))
-
-    def _speaks_for_all(self, later: RecordedEvent) -> bool:
-        """A sent event of somebody else's, without a cause."""
-        assert isinstance(later.fact, SourceEvent)
-        return later.topic == self.rule.sent and "cause" not in later.fact.data
 
     def _justified(self, event: RecordedEvent, fact: NotificationCancelled) -> bool:  # noqa: PLR0911  # a reason each
         match fact.reason:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from event_log.envelope import RecordedEvent, SourceEvent
+
 RESEND_NEEDS = timedelta(seconds=60)
 
 
@@ -78,6 +80,12 @@ def user_state(types: list[str]) -> str:
 
 def may_reach(rule: Rule, state: str) -> bool:
     return state == "active" or (rule.notice and state != "removed")
+
+
+def speaks_for_all(rule: Rule, later: RecordedEvent) -> bool:
+    """A sent event of somebody else's, without a cause."""
+    assert isinstance(later.fact, SourceEvent)
+    return later.topic == rule.sent and "cause" not in later.fact.data
 
 
 def aftermath(request: Any, at: datetime, *, doubts: int, exhausted: bool) -> str:  # noqa: ANN401  # the fact

@@ -73,6 +73,8 @@ class Story:
             events.append(self._event(f"{stem}.added", subject, self._code(**more)))
         elif draw < 0.55:
             events.append(self._event(used, subject, {"trigger_origin": ORIGIN}))
+        elif draw < 0.65:  # somebody else has sent it
+            events.append(self._event(f"{stem}.sent", subject, {}))
         return events
 
 
