@@ -15,6 +15,7 @@ from event_log.errors import Undecodable
 from notification_domain.notification_events import (
     AttemptStarted,
     Event,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationDeclined,
     NotificationRequested,
@@ -54,6 +55,7 @@ _SHOWN: dict[type[Event], tuple[str, ...]] = {
     ),
     NotificationCancelled: ("reason", "attempt", "error", "stage", "by"),
     ResendRequested: ("reason", "not_before", "expires_at", "by"),
+    FeedbackReceived: ("attempt", "provider", "provider_message_id", "status", "standing", "code", "error"),
 }
 """Fields by event, each chosen: a new field stays hidden until somebody decides otherwise."""
 

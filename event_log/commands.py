@@ -18,7 +18,7 @@ from event_log import secret_store
 from event_log.envelope import RecordedEvent
 from event_log.errors import LogUnavailable, Undecodable
 from event_log.log import Log, read_stream
-from event_log.notifications import Move, fold_stream, store
+from event_log.notifications import Move, fold_stream, store_unless_overtaken
 from notification_domain.notification import (
     Cancel,
     Cancelled,
@@ -39,7 +39,7 @@ from notification_domain.notification import (
 from notification_domain.notification_events import Reason, ResendRequested
 from notification_domain.policies import Deployment, renewed_expiry
 
-_TRIES = 20
+TRIES = 20
 """A notification moves a few times a second at most: who is overtaken so often is not meant to win."""
 
 
@@ -162,7 +162,7 @@ def _has_its_code(log: Log, progress: Progress, now: datetime) -> bool:
 
 
 def _carry_out(log: Log, order: Order, judge: Callable[[_Standing], _Verdict]) -> Answer:
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         standing = _standing(log, order)
         if not isinstance(standing, _Standing):
             return standing
@@ -199,10 +199,6 @@ def _store(log: Log, order: Order, standing: _Standing, command: Command) -> boo
     """Whether it was stored; False when the notification has moved since it was read."""
     events = decide(standing.state, command)
     assert events, "what cannot be done was refused before"
-    before = len(standing.history)
     state = fold(events, standing.state)
-    with log.appending() as append:
-        if append.versions([order.notification])[order.notification] != before:
-            return False
-        store(append, [Move(order.notification, order.instance, events, before, state)])
-        return True
+    move = Move(order.notification, order.instance, events, len(standing.history), state)
+    return store_unless_overtaken(log, move)

@@ -36,6 +36,7 @@ class Log:
         self.chance = chance
         self.keyring = Keyring(key, chance)
         self.secret_seal = Seal(key.derive("secrets"), chance)
+        self.callback_seal = Seal(key.derive("callbacks"), chance)
         self.fingerprint_key = key.derive("fingerprints")
         self.recorder = LogRecorder(database.datastore)
         self.mapper = LogMapper()

@@ -14,12 +14,13 @@ import msgspec
 from event_log import due_queue, secret_store
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
-from event_log.log import Append
+from event_log.log import Append, Log
 from event_log.mapper import FINGERPRINT_BYTES
 from notification_domain import identity
 from notification_domain.notification import Initial, Parked, Progress, State, Waiting, fold, is_closed
 from notification_domain.notification_events import (
     Event,
+    FeedbackReceived,
     NotificationDeclined,
     NotificationRequested,
     NotificationSent,
@@ -64,6 +65,15 @@ def store(append: Append, moves: Sequence[Move]) -> None:
     secret_store.forget(append.cursor, [cause_of(move.instance, move.request) for move in closed])
 
 
+def store_unless_overtaken(log: Log, move: Move) -> bool:
+    """Whether it was stored; False when the notification has moved since it was read."""
+    with log.appending() as append:
+        if append.versions([move.notification])[move.notification] != move.before:
+            return False
+        store(append, [move])
+        return True
+
+
 def fold_stream(events: Sequence[RecordedEvent]) -> State:
     """The state a stream has come to; raises Undecodable when not all of it can be read."""
     facts: list[Event] = []
@@ -87,8 +97,12 @@ def key_subject(decision: NotificationRequested | NotificationDeclined) -> str:
 
 
 def _waits(move: Move) -> bool:
-    """Whether the row's time is set anew: an attempt going on keeps its row and its lease."""
-    return isinstance(move.state, Waiting | Parked)
+    """Whether the row's time is set anew: an attempt going on keeps its row and its lease.
+
+    Feedback that moves nothing leaves the row alone too: it may have been pulled forward.
+    """
+    moved = any(not isinstance(event, FeedbackReceived) for event in move.events)
+    return moved and isinstance(move.state, Waiting | Parked)
 
 
 def _envelopes(move: Move) -> list[Envelope]:

@@ -40,6 +40,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("notification.sent", events.NotificationSent, 2, personal=True, upcasters=(_as_it_was,)),
     Topic("notification.cancelled", events.NotificationCancelled, 2, personal=True, upcasters=(_as_it_was,)),
     Topic("notification.resend.requested", events.ResendRequested, 2, personal=True, upcasters=(_as_it_was,)),
+    Topic("notification.feedback.received", events.FeedbackReceived, personal=True),
     Topic("tidings.delivery.paused", delivery.DeliveryPaused, personal=True),
     Topic("tidings.delivery.resumed", delivery.DeliveryResumed, personal=True),
 )

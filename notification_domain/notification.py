@@ -14,10 +14,12 @@ import msgspec
 from msgspec.structs import replace
 
 from notification_domain.backoff import RetryPolicy, next_delay
+from notification_domain.feedback import arrived, failed, is_known, rejected_by, sent_by
 from notification_domain.notification_events import (
     Aftermath,
     AttemptStarted,
     Event,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationDeclined,
     NotificationRequested,
@@ -26,6 +28,7 @@ from notification_domain.notification_events import (
     Reason,
     ResendRequested,
     RetryRequested,
+    Standing,
     TransmissionStarted,
 )
 from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
@@ -106,6 +109,12 @@ class Resolve(msgspec.Struct, frozen=True):
     idempotency_key: str = ""
 
 
+class HearFeedback(msgspec.Struct, frozen=True):
+    """Take in what a provider reports later of one attempt."""
+
+    feedback: FeedbackReceived
+
+
 Command: TypeAlias = (
     Open
     | StartAttempt
@@ -116,6 +125,7 @@ Command: TypeAlias = (
     | Park
     | RequestResend
     | Resolve
+    | HearFeedback
 )
 
 # --- state ----------------------------------------------------------------------------------------
@@ -148,6 +158,11 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Whose attempt the newest one is."""
     not_before: datetime
     """When it is, or was last, due."""
+    earlier_attempts: int = 0
+    """Those of earlier cycles: what is reported of them says nothing about this one."""
+    doubt: int = 0
+    """The newest attempt whose outcome was unknown."""
+    heard: tuple[FeedbackReceived, ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -179,6 +194,7 @@ class Declined(msgspec.Struct, frozen=True):
     decision: NotificationDeclined
 
 
+_Requested: TypeAlias = Waiting | Attempting | Transmitting | Parked | Sent | Cancelled
 State: TypeAlias = Initial | Waiting | Attempting | Transmitting | Parked | Sent | Cancelled | Declined
 
 RESEND_NEEDS = timedelta(seconds=60)
@@ -195,8 +211,8 @@ def decide(state: State, command: Command) -> tuple[Event, ...]:
             return _decide_open(state, progress, command)
         case Parked(progress):
             return _decide_parked(progress, command)
-        case Sent() | Cancelled():
-            return _decide_closed(command)
+        case Sent(progress) | Cancelled(progress):
+            return _decide_closed(progress, command)
         case Declined():
             return ()
         case _:
@@ -218,7 +234,10 @@ def _decide_open(  # noqa: PLR0911  # a case a command
         case Postpone() if not isinstance(state, Transmitting):
             return _postpone(state, progress, command)
         case Park():
-            return (_unknown(progress, command.error, "claim", Aftermath.PARK, command.at),)
+            doubt = _unknown(progress, command.error, "claim", Aftermath.PARK, command.at)
+            return _settled(state, progress) or (doubt,)
+        case HearFeedback():
+            return _hear(state, progress, command.feedback)
         case _:
             return ()
 
@@ -229,7 +248,7 @@ def _start_attempt(
     if isinstance(state, Transmitting):
         # Whoever transmitted is gone without a word: announce the doubt before anything else.
         lost = Unknown("process", "the worker was lost during transmission")
-        return _doubt(progress, lost, command)
+        return _settled(state, progress) or _doubt(progress, lost, command)
     if command.at >= progress.expires_at:
         return (NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt),)
     return (AttemptStarted(progress.attempt + 1, command.lease_token, command.provider),)
@@ -247,6 +266,8 @@ def _conclude(
     state: Attempting | Transmitting, progress: Progress, command: RecordOutcome
 ) -> tuple[Event, ...]:
     match command.outcome:
+        case Deferred() | Rejected() if _proof(state, progress) is not None:
+            return _settled(state, progress)
         case Delivered(provider_message_id, reply):
             return (
                 NotificationSent(
@@ -267,7 +288,8 @@ def _conclude(
         case Deferred():
             return _retry(state, progress, command.outcome, command)
         case Unknown():
-            return _doubt(progress, command.outcome, command, command.recipient)
+            doubt = _doubt(progress, command.outcome, command, command.recipient)
+            return _settled(state, progress) or doubt
         case _:
             assert_never(command.outcome)
 
@@ -366,6 +388,39 @@ def _unknown(
     )
 
 
+def _proof(state: State, progress: Progress) -> FeedbackReceived | None:
+    """What came in during transmission: it stands for an answer that fails to come."""
+    return arrived(progress.heard, progress.earlier_attempts) if isinstance(state, Transmitting) else None
+
+
+def _settled(state: State, progress: Progress) -> tuple[Event, ...]:
+    """The ending that feedback has proven by the time a transmission turns out in doubt."""
+    if (proof := _proof(state, progress)) is not None:
+        return (sent_by(proof),)
+    failure = failed(progress.heard, progress.attempt)
+    return (rejected_by(failure),) if failure and isinstance(state, Transmitting) else ()
+
+
+def _hear(
+    state: Waiting | Attempting | Transmitting | Parked, progress: Progress, feedback: FeedbackReceived
+) -> tuple[Event, ...]:
+    if not _is_news(progress, feedback):
+        return ()
+    current = feedback.attempt > progress.earlier_attempts
+    if not current or isinstance(state, Transmitting):
+        # In transmission the answer itself is still to come, and says more.
+        return (feedback,)
+    if feedback.standing is not Standing.FAILED:
+        return (feedback, sent_by(feedback))
+    doubted = feedback.attempt == progress.doubt == progress.attempt and not isinstance(state, Attempting)
+    return (feedback, rejected_by(feedback)) if doubted else (feedback,)
+
+
+def _is_news(progress: Progress, feedback: FeedbackReceived) -> bool:
+    """About an attempt there was, and not said before."""
+    return 1 <= feedback.attempt <= progress.attempt and not is_known(progress.heard, feedback)
+
+
 def _given_up(progress: Progress, reason: Reason, error: str, by: str) -> NotificationCancelled:
     return NotificationCancelled(reason=reason, attempt=progress.attempt, error=error, by=by)
 
@@ -380,12 +435,21 @@ def _decide_parked(progress: Progress, command: Command) -> tuple[Event, ...]:
             )
         case Resolve(outcome="cancelled", reason=reason, by=by) | Cancel(Reason.OPERATOR, reason, by):
             return (_given_up(progress, Reason.OPERATOR, reason, by),)
+        case HearFeedback(feedback):
+            return _hear(Parked(progress), progress, feedback)
         case _:
             return ()
 
 
-def _decide_closed(command: Command) -> tuple[Event, ...]:
-    return (_new_cycle(command, command.expires_at),) if isinstance(command, RequestResend) else ()
+def _decide_closed(progress: Progress, command: Command) -> tuple[Event, ...]:
+    match command:
+        case RequestResend():
+            return (_new_cycle(command, command.expires_at),)
+        case HearFeedback(feedback) if feedback.standing is not Standing.ACCEPTED:
+            return (feedback,) if _is_news(progress, feedback) else ()
+        case _:
+            # That a provider has it is what sent has said.
+            return ()
 
 
 def _new_cycle(command: RequestResend | Resolve, expires_at: datetime) -> ResendRequested:
@@ -407,7 +471,7 @@ def evolve(state: State, event: Event) -> State:
             return _opened(event)
         case Declined():
             return state
-        case Sent() | Cancelled() if not isinstance(event, ResendRequested):
+        case Sent() | Cancelled() if not isinstance(event, ResendRequested | FeedbackReceived):
             return state
         case _:
             return _moved(state, state.progress, event)
@@ -423,7 +487,7 @@ def _opened(event: Event) -> State:
             return Initial()
 
 
-def _moved(state: State, progress: Progress, event: Event) -> State:  # noqa: C901, PLR0911  # a case an event
+def _moved(state: _Requested, progress: Progress, event: Event) -> State:  # noqa: C901, PLR0911  # a case an event
     match event:
         case AttemptStarted(attempt, token, provider):
             return Attempting(replace(progress, attempt=attempt, lease_token=token, provider=provider))
@@ -447,8 +511,11 @@ def _moved(state: State, progress: Progress, event: Event) -> State:  # noqa: C9
                 cycle=progress.cycle + 1,
                 expires_at=event.expires_at,
                 not_before=event.not_before,
+                earlier_attempts=progress.attempt,
             )
             return Waiting(again)
+        case FeedbackReceived():
+            return replace(state, progress=replace(progress, heard=(*progress.heard, event)))
         case NotificationRequested() | NotificationDeclined():
             return state
         case _:
@@ -473,6 +540,7 @@ def _doubted(progress: Progress, event: OutcomeUnknown) -> State:
     doubted = replace(
         progress,
         unknowns=progress.unknowns + 1,
+        doubt=event.attempt,
         recipient=event.recipient,
         not_before=event.not_before,
     )

@@ -158,6 +158,28 @@ class ResendRequested(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller named this request; the same name never begins a second cycle."""
 
 
+class Standing(StrEnum):
+    """What a provider's later word means for a message."""
+
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class FeedbackReceived(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider reported later of attempt ``attempt``, in place of its answer or after it."""
+
+    attempt: int
+    provider: str
+    provider_message_id: str = ""
+    status: str
+    """The provider's own word, such as ``undelivered``."""
+    standing: Standing
+    code: str = ""
+    """The provider's error code, such as ``30005``."""
+    error: str = ""
+
+
 Event: TypeAlias = (
     NotificationRequested
     | NotificationDeclined
@@ -168,4 +190,5 @@ Event: TypeAlias = (
     | NotificationSent
     | NotificationCancelled
     | ResendRequested
+    | FeedbackReceived
 )

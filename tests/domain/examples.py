@@ -14,6 +14,7 @@ from notification_domain.notification import (
     Cancelled,
     Command,
     Declined,
+    HearFeedback,
     Initial,
     Open,
     Park,
@@ -33,6 +34,7 @@ from notification_domain.notification_events import (
     Aftermath,
     AttemptStarted,
     Event,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationDeclined,
     NotificationRequested,
@@ -42,6 +44,7 @@ from notification_domain.notification_events import (
     ResendRequested,
     RetryRequested,
     Source,
+    Standing,
     TransmissionStarted,
 )
 from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
@@ -136,9 +139,14 @@ SENT = NotificationSent(
 )
 CANCELLED = NotificationCancelled(reason=Reason.REJECTED, attempt=1, error="550 no such user", stage="rcpt")
 RESEND = ResendRequested(reason="asked by phone", not_before=LATER, expires_at=LATER + timedelta(hours=1))
+ACCEPTED = FeedbackReceived(
+    attempt=1, provider="twilio", provider_message_id="SM1", status="sent", standing=Standing.ACCEPTED
+)
+ARRIVED = replace(ACCEPTED, status="delivered", standing=Standing.DELIVERED)
+FAILED = replace(ACCEPTED, status="undelivered", standing=Standing.FAILED, code="30005", error="no handset")
 
 EVENTS: tuple[Event, ...] = (
-    REQUESTED, DECLINED, ATTEMPT, TRANSMISSION, RETRY, RESENT, SENT, CANCELLED, RESEND
+    REQUESTED, DECLINED, ATTEMPT, TRANSMISSION, RETRY, RESENT, SENT, CANCELLED, RESEND, ARRIVED
 )  # fmt: skip
 
 DEFERRED = Deferred("rcpt", "450 try later")
@@ -175,9 +183,10 @@ POSTPONE = Postpone(NOW, "recipient", "no event has told of this user yet", POLI
 PARK = Park(NOW, "20 claims were lost without a word")
 ASK_AGAIN = RequestResend(LATER, "asked by phone", LATER + timedelta(hours=1))
 RESOLVE = Resolve(NOW, "retry", "the server's log shows nothing")
+HEAR = HearFeedback(ARRIVED)
 
 COMMANDS: tuple[Command, ...] = (
-    OPEN, START, TRANSMIT, outcome(DELIVERED), CANCEL, POSTPONE, PARK, ASK_AGAIN, RESOLVE
+    OPEN, START, TRANSMIT, outcome(DELIVERED), CANCEL, POSTPONE, PARK, ASK_AGAIN, RESOLVE, HEAR
 )  # fmt: skip
 VARIANTS: tuple[Command, ...] = (
     *COMMANDS,
@@ -195,6 +204,9 @@ VARIANTS: tuple[Command, ...] = (
     Resolve(NOW, "sent", "the server's log shows it"),
     Resolve(NOW, "cancelled", "nobody needs it any more"),
     Resolve(NOW, "something else", ""),
+    HearFeedback(ACCEPTED),
+    HearFeedback(FAILED),
+    HearFeedback(replace(FAILED, attempt=2)),
 )
 """Every command in all the forms that make a difference somewhere."""
 
@@ -208,6 +220,15 @@ HISTORIES: dict[type[State], tuple[Event, ...]] = {
     Cancelled: (REQUESTED, ATTEMPT, CANCELLED),
     Declined: (DECLINED,),
 }
+WITH_FEEDBACK: tuple[tuple[Event, ...], ...] = (
+    (REQUESTED, ATTEMPT, TRANSMISSION, ARRIVED),
+    (REQUESTED, ATTEMPT, TRANSMISSION, FAILED),
+    (REQUESTED, ATTEMPT, TRANSMISSION, RESENT),
+    (REQUESTED, ATTEMPT, TRANSMISSION, PARKED, RESEND),
+    (REQUESTED, ATTEMPT, TRANSMISSION, PARKED, RESEND, replace(ATTEMPT, attempt=2)),
+    (REQUESTED, ATTEMPT, TRANSMISSION, PARKED, RESEND, replace(PARKED, attempt=2)),
+)
+"""Histories in which a report makes a difference, or makes none although it would elsewhere."""
 
 assert {type(event) for event in EVENTS} == set(get_args(Event))
 assert {type(command) for command in COMMANDS} == set(get_args(Command))

@@ -11,6 +11,7 @@ from notification_domain.backoff import RetryPolicy
 from notification_domain.notification import (
     Cancel,
     Command,
+    HearFeedback,
     Open,
     Park,
     Postpone,
@@ -24,6 +25,7 @@ from notification_domain.notification_events import (
     Aftermath,
     AttemptStarted,
     Event,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationRequested,
     NotificationSent,
@@ -31,6 +33,7 @@ from notification_domain.notification_events import (
     Reason,
     ResendRequested,
     RetryRequested,
+    Standing,
     TransmissionStarted,
 )
 from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
@@ -65,6 +68,25 @@ def requests(draw: st.DrawFn) -> NotificationRequested:
     return replace(request, expires_at=expires_at, code_expires_at=code_expires_at, otp=draw(st.booleans()))
 
 
+_words = {
+    Standing.ACCEPTED: ("queued", "sent"),
+    Standing.DELIVERED: ("delivered",),
+    Standing.FAILED: ("undelivered", "failed"),
+}
+
+
+@st.composite
+def feedback(draw: st.DrawFn) -> FeedbackReceived:
+    standing = draw(st.sampled_from(Standing))
+    return FeedbackReceived(
+        attempt=draw(numbers),
+        provider="twilio",
+        status=draw(st.sampled_from(_words[standing])),
+        standing=standing,
+        code=draw(st.sampled_from(["", "30005", "30007"])),
+    )
+
+
 events: st.SearchStrategy[Event] = st.one_of(
     requests(),
     st.builds(replace, st.just(DECLINED), reason=reasons),
@@ -92,6 +114,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(NotificationSent, attempt=numbers, provider=texts),
     st.builds(NotificationCancelled, reason=reasons, attempt=numbers, stage=texts),
     st.builds(ResendRequested, reason=texts, not_before=times, expires_at=times),
+    feedback(),
 )
 histories = st.lists(events, max_size=12).map(tuple)
 begun = st.builds(lambda request, rest: (request, *rest), requests(), histories)
@@ -109,4 +132,5 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Park, times, texts),
     st.builds(RequestResend, times, texts, times),
     st.builds(Resolve, times, st.sampled_from(["sent", "retry", "cancelled", ""]), texts),
+    feedback().map(HearFeedback),
 )

@@ -15,6 +15,7 @@ from event_log.topics import OURS, TOPICS
 from notification_domain.notification import (
     Cancel,
     Command,
+    HearFeedback,
     RecordOutcome,
     Resolve,
     StartTransmission,
@@ -31,7 +32,7 @@ from notification_domain.notification_events import (
     OutcomeUnknown,
     Reason,
 )
-from tests.domain.examples import HISTORIES, REQUESTS, VARIANTS
+from tests.domain.examples import HISTORIES, REQUESTS, VARIANTS, WITH_FEEDBACK
 from tests.domain.strategies import begun, commands, histories
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -70,6 +71,8 @@ def command_label(command: Command) -> str:
             return f"RecordOutcome: {type(outcome).__name__}"
         case Resolve(outcome=said):
             return f"Resolve: {said}"
+        case HearFeedback(feedback):
+            return f"HearFeedback: {feedback.standing}"
         case _:
             return type(command).__name__
 
@@ -109,7 +112,7 @@ def states_of_every_kind() -> list[State]:
         fold([replace(request, expires_at=first.expires_at), *rest])
         if isinstance(first, NotificationRequested)
         else fold([first, *rest])
-        for request, (first, *rest) in product(REQUESTS, filter(None, HISTORIES.values()))
+        for request, (first, *rest) in product(REQUESTS, filter(None, (*HISTORIES.values(), *WITH_FEEDBACK)))
     ] + [fold([])]
 
 
@@ -136,7 +139,7 @@ EMPTY_CELLS = [
 
 
 def test_most_cells_are_empty() -> None:
-    assert len(EMPTY_CELLS) == len(get_args(State)) * len(get_args(Command)) - 18
+    assert len(EMPTY_CELLS) == len(get_args(State)) * len(get_args(Command)) - 24
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from notification_domain import recipients
 from notification_domain.notification import (
@@ -17,6 +19,7 @@ from notification_domain.notification import (
     Cancel,
     Cancelled,
     Command,
+    HearFeedback,
     Initial,
     Sent,
     StartTransmission,
@@ -26,10 +29,16 @@ from notification_domain.notification import (
     is_closed,
     state_name,
 )
-from notification_domain.notification_events import Event, Reason, ResendRequested
+from notification_domain.notification_events import (
+    Event,
+    FeedbackReceived,
+    Reason,
+    ResendRequested,
+    Standing,
+)
 from notification_domain.source_events import PhoneRemoved
 from tests.domain.examples import EVENTS, HISTORIES, OPEN, outcome
-from tests.domain.strategies import begun, commands, events, histories, reasons, times
+from tests.domain.strategies import begun, commands, events, feedback, histories, reasons, times
 
 NONSENSE: Any = "nonsense"
 
@@ -67,8 +76,56 @@ def test_a_cancellation_wins_until_transmission_begins(
 @given(begun, events)
 def test_an_ending_stands_until_somebody_asks_again(history: tuple[Event, ...], event: Event) -> None:
     state = fold(history)
-    if is_closed(state) and not isinstance(event, ResendRequested):
+    if is_closed(state) and not isinstance(event, ResendRequested | FeedbackReceived):
         assert fold([event], state) == state
+
+
+@given(begun, feedback())
+def test_feedback_alone_moves_nothing(history: tuple[Event, ...], heard: FeedbackReceived) -> None:
+    state = fold(history)
+    after = fold([heard], state)
+    assert type(after) is type(state)
+    if not is_closed(state):
+        progress = after.progress  # type: ignore[union-attr]  # what has begun and is open has one
+        assert replace(after, progress=replace(progress, heard=())) == replace(  # type: ignore[call-arg]
+            state,
+            progress=replace(state.progress, heard=()),  # type: ignore[union-attr]
+        )
+
+
+@given(begun, feedback())
+def test_what_a_provider_repeats_is_heard_once(history: tuple[Event, ...], heard: FeedbackReceived) -> None:
+    state = fold(history)
+    after = fold(decide(state, HearFeedback(heard)), state)
+    assert decide(after, HearFeedback(heard)) == ()
+
+
+@given(begun, st.lists(feedback(), max_size=6))
+def test_no_feedback_moves_what_has_ended(
+    history: tuple[Event, ...], reports: list[FeedbackReceived]
+) -> None:
+    state = fold(history)
+    if not is_closed(state):
+        return
+    after = state
+    for report in reports:
+        after = fold(decide(after, HearFeedback(report)), after)
+    assert state_name(after) == state_name(state)
+    assert isinstance(after, Sent | Cancelled) or after == state
+
+
+@given(begun, st.lists(feedback(), max_size=6), st.randoms())
+def test_it_ends_alike_in_whatever_order_a_provider_reports_its_success(
+    history: tuple[Event, ...], reports: list[FeedbackReceived], chance: Random
+) -> None:
+    good = [report for report in reports if report.standing is not Standing.FAILED]
+    ends = []
+    for order in (good, chance.sample(good, len(good))):
+        state = fold(history)
+        for report in order:
+            state = fold(decide(state, HearFeedback(report)), state)
+        ends.append(state_name(state))
+    assert ends[0] == ends[1]
 
 
 @given(begun, commands)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from notification_domain.backoff import RetryPolicy
 from notification_domain.notification import (
@@ -16,6 +18,7 @@ from notification_domain.notification import (
     Cancelled,
     Command,
     Declined,
+    HearFeedback,
     Initial,
     Open,
     Park,
@@ -38,6 +41,7 @@ from notification_domain.notification import (
 from notification_domain.notification_events import (
     AttemptStarted,
     Event,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationDeclined,
     NotificationRequested,
@@ -46,6 +50,7 @@ from notification_domain.notification_events import (
     Reason,
     ResendRequested,
     RetryRequested,
+    Standing,
     TransmissionStarted,
 )
 from notification_domain.outcomes import Deferred, Outcome
@@ -53,6 +58,7 @@ from notification_domain.recipients import User
 from tests.domain.examples import NOW
 from tests.domain.strategies import (
     commands,
+    feedback,
     jitters,
     outcomes,
     policies,
@@ -61,6 +67,10 @@ from tests.domain.strategies import (
     requests,
     texts,
 )
+
+
+def without_feedback(events: Iterable[Event]) -> list[Event]:
+    return [event for event in events if not isinstance(event, FeedbackReceived)]
 
 
 class Delivery(RuleBasedStateMachine):
@@ -104,6 +114,10 @@ class Delivery(RuleBasedStateMachine):
                 cycles.append([])
             cycles[-1].append(event)
         return cycles
+
+    def accepted(self) -> set[int]:
+        reports = [event for event in self.history if isinstance(event, FeedbackReceived)]
+        return {report.attempt for report in reports if report.standing is not Standing.FAILED}
 
     # --- what can happen --------------------------------------------------------------------------
 
@@ -158,6 +172,18 @@ class Delivery(RuleBasedStateMachine):
     def a_person_resolves(self, outcome: str) -> None:
         assert self.order(Resolve(self.now, outcome, "looked at it"))
 
+    @rule(heard=feedback(), back=st.integers(0, 2))
+    def a_provider_reports_later(self, heard: FeedbackReceived, back: int) -> None:
+        newest = 0 if isinstance(self.state, Initial | Declined) else self.progress.attempt
+        before = self.state
+        events = self.order(HearFeedback(replace(heard, attempt=max(newest - back, 0))))
+        if is_closed(before):
+            assert not any(isinstance(event, NotificationSent | NotificationCancelled) for event in events)
+        if isinstance(before, Transmitting):
+            assert isinstance(self.state, Transmitting)
+        if isinstance(self.state, Sent) and not is_closed(before):
+            assert heard.standing is not Standing.FAILED
+
     @precondition(lambda self: is_closed(self.state))
     @rule(reason=texts, hours=st.integers(1, 3))
     def an_operator_asks_again(self, reason: str, hours: int) -> None:
@@ -166,7 +192,7 @@ class Delivery(RuleBasedStateMachine):
     @precondition(lambda self: is_closed(self.state))
     @rule(command=commands)
     def any_command_comes_late(self, command: Command) -> None:
-        if not isinstance(command, RequestResend):
+        if not isinstance(command, RequestResend | HearFeedback):
             assert self.order(command) == ()
 
     # --- what always holds ------------------------------------------------------------------------
@@ -182,20 +208,20 @@ class Delivery(RuleBasedStateMachine):
 
     @invariant()
     def a_cycle_ends_at_most_once_and_nothing_follows_its_end(self) -> None:
-        for cycle in self.cycles():
+        for cycle in map(without_feedback, self.cycles()):
             endings = [e for e in cycle if isinstance(e, NotificationSent | NotificationCancelled)]
             assert endings in ([], cycle[-1:])
 
     @invariant()
     def a_cycle_is_closed_before_the_next_begins(self) -> None:
-        for before, _ in pairwise(self.cycles()):
+        for before, _ in pairwise(map(without_feedback, self.cycles())):
             parked = isinstance(before[-1], OutcomeUnknown)
             assert parked or isinstance(before[-1], NotificationSent | NotificationCancelled)
 
     @invariant()
     def no_second_transmission_begins_before_the_first_is_accounted_for(self) -> None:
         under_way = False
-        for event in self.history:
+        for event in without_feedback(self.history):
             if isinstance(event, TransmissionStarted):
                 assert not under_way
                 under_way = True
@@ -216,7 +242,9 @@ class Delivery(RuleBasedStateMachine):
             if isinstance(event, AttemptStarted):
                 newest = event.attempt
             elif not isinstance(event, NotificationRequested | NotificationDeclined | ResendRequested):
-                assert event.attempt == newest
+                # A report may be of any attempt there was, and so may an ending that follows from one.
+                reported = isinstance(event, FeedbackReceived) or event.attempt in self.accepted()
+                assert event.attempt == newest or (reported and 1 <= event.attempt < newest)
 
     @invariant()
     def no_cycle_spends_more_than_its_attempts(self) -> None:
@@ -226,7 +254,7 @@ class Delivery(RuleBasedStateMachine):
                 isinstance(event, RetryRequested)
                 and not event.counts
                 and isinstance(before, TransmissionStarted)
-                for before, event in pairwise(cycle)
+                for before, event in pairwise(without_feedback(cycle))
             )
             assert begun - given_back <= self.policy.max_attempts
 
@@ -257,7 +285,20 @@ class Delivery(RuleBasedStateMachine):
             sum(isinstance(event, NotificationSent) for event in cycle) <= 1 for cycle in self.cycles()
         )
         if isinstance(self.state, Sent):
-            assert isinstance(self.history[-1], NotificationSent)
+            assert isinstance(without_feedback(self.history)[-1], NotificationSent)
+
+    @invariant()
+    def an_accepted_message_is_not_sent_again_in_its_cycle(self) -> None:
+        for cycle in self.cycles():
+            accepted = False
+            for event in cycle:
+                assert not (accepted and isinstance(event, TransmissionStarted))
+                begun = [e.attempt for e in cycle if isinstance(e, AttemptStarted)]
+                accepted = accepted or (
+                    isinstance(event, FeedbackReceived)
+                    and event.standing is not Standing.FAILED
+                    and event.attempt in begun
+                )
 
 
 TestDelivery = Delivery.TestCase

@@ -16,6 +16,7 @@ from notification_domain.notification_events import (
     Aftermath,
     AttemptStarted,
     Event,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationDeclined,
     NotificationRequested,
@@ -25,6 +26,7 @@ from notification_domain.notification_events import (
     ResendRequested,
     RetryRequested,
     Source,
+    Standing,
     TransmissionStarted,
 )
 from notification_domain.recipients import User
@@ -116,6 +118,15 @@ EXAMPLES: dict[str, Event] = {
         expires_at=AT + timedelta(days=1),
         by="key-1",
         idempotency_key="again-1",
+    ),
+    "notification.feedback.received": FeedbackReceived(
+        attempt=2,
+        provider="main",
+        provider_message_id="SM1",
+        status="undelivered",
+        standing=Standing.FAILED,
+        code="30005",
+        error="the number is unknown or in service no more",
     ),
 }
 
