@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from api import callback_operations as calling_back
 from api import operations as documented
 from api import operator_operations as operators
 from api import pages
@@ -20,6 +21,7 @@ from api import provider_operations as providing
 from api.answers import json_response
 from api.authentication import Authentication
 from api.boundary import Boundary, answer_http_error, answer_log_error, answer_refused
+from api.callbacks import CallbackPages
 from api.commands import CommandPages
 from api.delivery import DeliveryPages
 from api.dependencies import ApiDependencies
@@ -70,6 +72,7 @@ def _endpoints(dependencies: ApiDependencies, metrics: Metrics) -> list[tuple[Op
         (documented.SHOW_NOTIFICATION, history.show_notification),
         *_operators_endpoints(dependencies, authentication),
         *_providers_endpoints(dependencies, authentication),
+        (calling_back.TWILIO, CallbackPages(dependencies).twilio),
         (documented.LIVE, health.live),
         (documented.READY, health.ready),
         (documented.METRICS, health.metrics),
@@ -132,7 +135,12 @@ def _providers_endpoints(
 
 
 def _document_endpoint() -> Endpoint:
-    operations = (*documented.OPERATIONS, *operators.OPERATIONS, *providing.OPERATIONS)
+    operations = (
+        *documented.OPERATIONS,
+        *operators.OPERATIONS,
+        *providing.OPERATIONS,
+        *calling_back.OPERATIONS,
+    )
     document = msgspec.Raw(msgspec.json.encode(openapi_document(operations)))
 
     async def answer(_: Request) -> Response:

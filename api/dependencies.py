@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,6 +28,16 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class Callbacks:
+    """What it takes to tell a provider's callback from anybody else's."""
+
+    public_url: str = ""
+    """Where providers reach this deployment, as they were told; empty: nobody calls."""
+    twilio_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Auth tokens of the deployment's own accounts, by the provider's name in events."""
+
+
+@dataclass(frozen=True)
 class ApiDependencies:
     database: Database
     log: Log
@@ -38,3 +48,4 @@ class ApiDependencies:
     limits: Limits = field(default_factory=Limits)
     deployment: Deployment = field(default_factory=Deployment)
     """What resending and redriving go by, as the handler does."""
+    callbacks: Callbacks = field(default_factory=Callbacks)

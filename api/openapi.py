@@ -104,6 +104,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
+    if not answer.media_type:
+        return {"description": answer.description}
     content: dict[str, Any] = {"schema": _schema(answer.shape)}
     if answer.example is not None:
         content["example"] = answer.example

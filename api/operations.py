@@ -15,7 +15,7 @@ from projections.history import STATES
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A success: its words, its shape (None: text) and an example."""
+    """A success: its words, its shape (None: text) and an example; without a media type it has no body."""
 
     description: str
     shape: type | None = None

@@ -98,6 +98,12 @@ MISSING_SCOPE = _kind(
     "The API key lacks a scope",
     "The key is valid, but was not given the scope that the detail names.",
 )
+FORGED = _kind(
+    "forged",
+    403,
+    "The signature is not right",
+    "A callback is signed by the account that sent the message, for the address it was given.",
+)
 NOT_FOUND = _kind(
     "not-found", 404, "There is no such thing here", "Nothing of your instance has this address."
 )

@@ -14,6 +14,7 @@ from api.app import create_app
 from api.dependencies import ApiDependencies
 from event_log.intake import Intake
 from event_log.log import Log
+from tidings.callbacks import callbacks
 from tidings.composition import clock, deployment_key, process_log
 from tidings.handler_process import deployment
 from tidings.listening import bound_socket
@@ -49,6 +50,7 @@ def _dependencies(settings: Settings, log: Log, intake: Intake) -> ApiDependenci
         clock=clock,
         cursor_key=deployment_key(settings).derive("page cursors"),
         deployment=deployment(settings),
+        callbacks=callbacks(settings),
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
-from tidings.sandbox_use import SandboxPlace, sandbox_place
+from tidings.callbacks import providers_callback, sandbox_callback, sandbox_token
+from tidings.sandbox_use import SANDBOX, SandboxPlace, sandbox_place
 from tidings.settings import Settings
 from workers.channels import smtp_settings, twilio_sms
 from workers.channels.port import Channel
@@ -13,7 +13,6 @@ from workers.channels.smtp import SmtpChannel
 from workers.channels.twilio_sms import TwilioChannel
 from workers.rendering.mail import Sender
 
-SANDBOX = "sandbox"
 SANDBOX_CONNECTIONS = 40
 _SANDBOX_SENDER = Sender("tidings@sandbox.example", "Tidings")
 _SANDBOX_NUMBER = "+15005550006"
@@ -62,22 +61,24 @@ def _sandbox_email(place: SandboxPlace) -> Channel:
 def _sms(settings: Settings, place: SandboxPlace | None) -> Channel | None:
     given = settings.twilio
     if given is None:
-        return _sandbox_sms(place) if place else None
+        return _sandbox_sms(settings, place) if place else None
     account = twilio_sms.TwilioSettings(
         account_sid=given.account_sid,
         auth_token=given.token_text(),
         sender_number=given.sender_number,
         messaging_service_sid=given.messaging_service_sid,
         base_url=given.base_url.rstrip("/"),
+        status_callback=providers_callback(settings),
     )
     return TwilioChannel(account, provider=given.account_sid)
 
 
-def _sandbox_sms(place: SandboxPlace) -> Channel:
+def _sandbox_sms(settings: Settings, place: SandboxPlace) -> Channel:
     account = twilio_sms.TwilioSettings(
         account_sid="ACsandbox",
-        auth_token=os.urandom(8).hex(),
+        auth_token=sandbox_token(settings),
         sender_number=_SANDBOX_NUMBER,
         base_url=place.base_url,
+        status_callback=sandbox_callback(settings),
     )
     return TwilioChannel(account, provider=SANDBOX)

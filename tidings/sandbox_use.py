@@ -9,6 +9,8 @@ import msgspec
 from tidings.settings import Settings
 
 CHANNELS = ("email", "sms")
+SANDBOX = "sandbox"
+"""Its name as a provider, in events."""
 LOOPBACK = "127.0.0.1"
 """Where the sandbox of `tidings up` listens, whatever the API does: its pages stand beside the API's."""
 
@@ -52,7 +54,17 @@ def routes_in_words(settings: Settings) -> list[str]:
     sms = (
         f"{_host(settings.twilio.base_url)} (sandbox off)" if settings.twilio else _without_provider(settings)
     )
-    return [f"email: {email}", f"sms: {sms}"]
+    return [f"email: {email}", f"sms: {sms}", f"callbacks: {_callbacks(settings)}"]
+
+
+def _callbacks(settings: Settings) -> str:
+    if settings.external.public_url:
+        return f"providers call {settings.external.public_url}"
+    return f"{_who_calls(settings)}; external.public_url does not say where providers reach this deployment"
+
+
+def _who_calls(settings: Settings) -> str:
+    return "only the sandbox" if sandbox_is_wanted(settings) and not settings.sandbox.url else "none"
 
 
 def _without_provider(settings: Settings) -> str:

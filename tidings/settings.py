@@ -18,6 +18,7 @@ from tidings.provider_settings import (
     SettingsGroup,
     SmtpSettings,
     TwilioSettings,
+    Url,
 )
 from tidings.worker_settings import WorkerSettings
 
@@ -25,10 +26,24 @@ MASK = "**********"
 
 
 class ExternalSettings(SettingsGroup):
-    """How people reach the instances' own domains; for links in messages."""
+    """How people reach the instances' own domains, for links in messages, and providers this deployment."""
 
     scheme: Literal["https", "http"] = Field(default="https", description="https or http.")
     port: Port = Field(default=443, description="Port that links carry when it is not the scheme's own.")
+    public_url: Url | None = Field(
+        default=None,
+        description="Where providers reach this deployment; unset: Twilio is not asked to call back.",
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def an_address_providers_can_call(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        parts = urlsplit(given)
+        if not parts.hostname or parts.username is not None or parts.port == 0:
+            raise ValueError("must be an address such as https://tidings.example.com, without a user")
+        return given.rstrip("/")
 
 
 Switch = Annotated[Literal["auto", "true", "false"], BeforeValidator(lambda given: str(given).lower())]

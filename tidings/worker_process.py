@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, closing, nullcontext
 from event_log.log import Log
 from event_log.wakeups import Wakeups
 from notification_domain.backoff import RetryPolicy
+from tidings.callbacks import providers_callback
 from tidings.channels import channels, sender
 from tidings.composition import clock, process_log
 from tidings.errors import SettingsInvalid
@@ -75,7 +76,12 @@ def retry_policy(given: RetrySettings, channel: str) -> RetryPolicy:
 
 def surroundings(settings: Settings) -> Surroundings:
     given = settings.providers
-    return Surroundings(given.twilio_url, given.twilio_verify_url, networks(given.own_networks))
+    return Surroundings(
+        given.twilio_url,
+        given.twilio_verify_url,
+        networks(given.own_networks),
+        providers_callback(settings),
+    )
 
 
 async def _deliver(settings: Settings, log: Log) -> None:

@@ -35,6 +35,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     twilio_url: str = "https://api.twilio.com"
     twilio_verify_url: str = "https://verify.twilio.com"
     own_networks: tuple[Network, ...] = ()
+    status_callback: str = ""
+    """Where Twilio accounts of instances call back; empty: nowhere."""
 
 
 class _Chosen(msgspec.Struct, frozen=True):
@@ -186,6 +188,7 @@ def _channel(
                 secrets.get(token, ""),
                 sender_number,
                 base_url=surroundings.twilio_url,
+                status_callback=surroundings.status_callback,
                 verify_service_sid=verify_service_sid,
                 verify_url=surroundings.twilio_verify_url,
             )

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from event_log.callbacks import Reference, seal_reference
 from event_log.due_queue import Claim
 from event_log.failpoints import failpoint
 from event_log.log import Log
@@ -21,9 +22,10 @@ from notification_domain.notification import (
     Transmitting,
 )
 from notification_domain.notification_events import Reason
+from workers.channels.port import TextMessage
 from workers.loading import Loaded, load
 from workers.preparing import Hindered, Lacking, Prepared, prepare_message
-from workers.recording import Advanced, Step, Subject, advance
+from workers.recording import Advanced, Held, Step, Subject, advance
 from workers.routes import Closed, Route, Routes
 from workers.worker_settings import WorkerSettings
 
@@ -56,12 +58,20 @@ class Starting:
         answers = advance(self._log, steps) if steps else []
         failpoint("worker.started")
         return [
-            (replace(step.subject, held=answer.held), prepared)
+            (replace(step.subject, held=answer.held), self._addressed(prepared, answer.held))
             for step, prepared, answer in zip(steps, preparations, answers, strict=True)
             if isinstance(prepared, Prepared)
             and isinstance(answer, Advanced)
             and isinstance(answer.held.state, Attempting)
         ]
+
+    def _addressed(self, prepared: Prepared, held: Held) -> Prepared:
+        """With what a callback about this very attempt names it by."""
+        if not isinstance(prepared.message, TextMessage):
+            return prepared
+        reference = Reference(held.notification, held.progress.attempt)
+        sealed = seal_reference(self._log.callback_seal, reference)
+        return replace(prepared, message=replace(prepared.message, reference=sealed))
 
     def _prepare(self, one: Loaded) -> Prepared | Command:
         """The finished message, or the command that ends or postpones what cannot be sent."""

@@ -214,6 +214,7 @@ class ModelLog(Log):
         self.database = database  # type: ignore[assignment]  # stands in for it
         self.keyring = Keyring(KEY, chance)
         self.secret_seal = Seal(KEY.derive("secrets"), chance)
+        self.callback_seal = Seal(KEY.derive("callbacks"), chance)
         self.fingerprint_key = KEY.derive("fingerprints")
         self.recorder = ModelRecorder()
         self.mapper = _MAPPER

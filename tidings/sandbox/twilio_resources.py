@@ -10,13 +10,30 @@ from typing import Final
 from tidings.sandbox.entries import TextEntry
 
 API_VERSION: Final = "2010-04-01"
-STEPS: Final = (("sent", timedelta(milliseconds=200)), ("delivered", timedelta(milliseconds=600)))
-"""How long after its arrival a message reaches each status."""
+_SENT, _ENDED = timedelta(milliseconds=200), timedelta(milliseconds=600)
+_FAILURES: Final = {
+    **{f"+1500555{code}": ("failed", code) for code in (30001, 30002)},
+    **{f"+1500555{code}": ("undelivered", code) for code in range(30003, 30009)},
+}
+"""Numbers of our own that are taken and fail later, as networks do; they end in their error code."""
 
 _GSM = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
+
+
+def steps(entry: TextEntry) -> tuple[tuple[str, timedelta], ...]:
+    """Which statuses a message goes through, and how long after its arrival it reaches each."""
+    end, _ = _FAILURES.get(entry.to[0], ("delivered", 0))
+    # A message that fails at once never was on its way.
+    return ((end, _ENDED),) if end == "failed" else (("sent", _SENT), (end, _ENDED))
+
+
+def error_at(entry: TextEntry, status: str) -> int | None:
+    """Why it failed, when it has come to that."""
+    end, code = _FAILURES.get(entry.to[0], ("", 0))
+    return code if status == end else None
 
 
 def message_resource(entry: TextEntry, now: datetime) -> dict[str, object]:
@@ -30,7 +47,7 @@ def message_resource(entry: TextEntry, now: datetime) -> dict[str, object]:
         "date_sent": None if status in {"queued", "accepted"} else format_datetime(entry.received_at),
         "date_updated": format_datetime(entry.received_at),
         "direction": "outbound-api",
-        "error_code": None,
+        "error_code": error_at(entry, status),
         "error_message": None,
         "from": entry.sender,
         "messaging_service_sid": entry.messaging_service,
@@ -48,7 +65,7 @@ def message_resource(entry: TextEntry, now: datetime) -> dict[str, object]:
 
 def status_at(entry: TextEntry, now: datetime) -> str:
     status = "accepted" if entry.messaging_service else "queued"
-    for step, after in STEPS:
+    for step, after in steps(entry):
         if now - entry.received_at >= after:
             status = step
     return status

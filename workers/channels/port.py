@@ -38,6 +38,8 @@ class TextMessage(msgspec.Struct, frozen=True):
     context: Context = Context()
     verification: bool = False
     """The provider is to make and send a code of its own; ``body`` is empty."""
+    reference: str = ""
+    """What a callback names this attempt by, at the end of its address; sealed, for no one else to read."""
 
 
 Message: TypeAlias = Mail | TextMessage

@@ -15,10 +15,13 @@ Stage: TypeAlias = Literal["local", "config", "connect", "request", "reply"]
 UNSUBSCRIBED = 21610
 TOO_MANY_REQUESTS = 20429
 AUTHENTICATION_FAILED = 20003
+CALLBACK_REFUSED = 21609
+"""Our public address is none that Twilio can call: a fault of the settings, not of the message."""
 MESSAGE_REFUSED = frozenset({21211, 21408, 21612, 21614, 21617, 60203, 60410})
 """Not a number, region not enabled, no route, not a mobile number, text too long; of Verify: sent too often
 (though its status is 429), number blocked."""
 
+_ACCOUNT_FAULTS = frozenset({AUTHENTICATION_FAILED, CALLBACK_REFUSED})
 _TRY_AGAIN = frozenset({408, 425, 429})
 _ACCOUNT_REFUSED = frozenset({401, 403})
 
@@ -31,7 +34,7 @@ def outcome_of_refusal(status: int, code: int, error: str, retry_after: float | 
         return Rejected("reply", error)
     if code == TOO_MANY_REQUESTS or status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Deferred("reply", error, retry_after=retry_after)
-    if code == AUTHENTICATION_FAILED or status in _ACCOUNT_REFUSED:
+    if code in _ACCOUNT_FAULTS or status in _ACCOUNT_REFUSED:
         return Deferred("reply", error, account_fault=True)
     # A redirect took no message; it is never followed.
     return Rejected("reply", error) if status >= HTTPStatus.BAD_REQUEST else Deferred("reply", error)
