@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
-import uvicorn
 
 from api.app import create_app
 from api.dependencies import ApiDependencies
@@ -19,6 +16,7 @@ from event_log.intake import Intake
 from event_log.log import Log
 from tests.conftest import Clock
 from tests.projections.histories import PARKED, SENT, requested, stream, write
+from tests.serving import serving
 from tests.story import Story
 from tidings.cli.program import run
 
@@ -31,17 +29,9 @@ def service(log: Log, clock: Clock) -> Iterator[str]:
     app = create_app(
         ApiDependencies(database=log.database, log=log, intake=intake, clock=clock, cursor_key=b"c" * 32)
     )
-    door = socket.socket()
-    door.bind(("127.0.0.1", 0))
-    door.listen()
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run, args=([door],))
-    thread.start()
-    yield f"http://127.0.0.1:{door.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(lambda _: app) as url:
+        yield url
     intake.close()
-    door.close()
 
 
 @pytest.fixture

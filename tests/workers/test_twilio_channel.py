@@ -143,6 +143,7 @@ CELLS: list[tuple[str, Sequence[Act], Outcome]] = [
     ("401", [refusal(401, 20003)], Deferred("reply", "401 20003", account_fault=True)),
     ("403", [answer(403, b"")], Deferred("reply", "403", account_fault=True)),
     ("401 problem", [problem(401, 20003)], Deferred("reply", "401 20003 No", account_fault=True)),
+    ("21609", [refusal(400, 21609)], Deferred("reply", "400 21609", account_fault=True)),
     ("21211", [refusal(400, 21211)], Rejected("reply", "400 21211")),
     ("21211 problem", [problem(400, 21211)], Rejected("reply", "400 21211 No: because")),
     ("21408", [refusal(403, 21408)], Rejected("reply", "403 21408")),
@@ -172,9 +173,18 @@ async def test_outcome_follows_the_table_when_the_answer_is(acts: Sequence[Act],
     assert outcome == expected
 
 
+@pytest.mark.parametrize(("base", "reference"), [("https://tidings.test/twilio/", ""), ("", "r-7")])
+async def test_no_callback_is_asked_for_without_an_address_of_this_very_message(
+    base: str, reference: str
+) -> None:
+    async with twilio(CREATED, status_callback=base) as (server, channel):
+        await channel.deliver(msgspec.structs.replace(MESSAGE, reference=reference), Probe())
+    assert "StatusCallback" not in server.requests[0].form
+
+
 async def test_request_carries_the_message_the_sender_and_the_credentials() -> None:
-    async with twilio(CREATED, status_callback="https://tidings.test/twilio/7") as (server, channel):
-        await channel.deliver(MESSAGE, Probe())
+    async with twilio(CREATED, status_callback="https://tidings.test/twilio/") as (server, channel):
+        await channel.deliver(msgspec.structs.replace(MESSAGE, reference="7"), Probe())
     (request,) = server.requests
     assert request.line == "POST /2010-04-01/Accounts/AC1/Messages.json HTTP/1.1"
     assert request.headers["authorization"] == "Basic " + base64.b64encode(b"AC1:t0ken").decode()
