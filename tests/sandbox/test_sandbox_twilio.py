@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from twilio.request_validator import RequestValidator
 
 from tests.sandbox.sandbox_clients import Web, web_of
 from tidings.sandbox.desk import Sources
-from tidings.sandbox.server import SandboxAddress, sandbox
+from tidings.sandbox.server import sandbox
 
 ACCOUNT = "AC" + "0" * 32
 MESSAGES = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
@@ -126,28 +127,76 @@ async def test_the_answer_is_not_found_when_a_message_is_unknown(web: Web) -> No
     assert (status, error["code"]) == (404, 20404)
 
 
-async def test_signed_callbacks_follow_when_a_status_callback_was_given(web: Web) -> None:
-    calls: asyncio.Queue[tuple[str, dict[str, str], str]] = asyncio.Queue()
+class Called:
+    """Whoever asked for callbacks; answers what it is told to, and 204 after that."""
 
-    async def called(request: server.Request) -> server.Response:
+    def __init__(self, *statuses: int) -> None:
+        self.calls: asyncio.Queue[tuple[str, dict[str, str], str]] = asyncio.Queue()
+        self._statuses = list(statuses)
+
+    async def take(self, request: server.Request) -> server.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
-        await calls.put((str(request.url), form, request.headers["X-Twilio-Signature"]))
-        return server.Response(status=204)
+        await self.calls.put((str(request.url), form, request.headers["X-Twilio-Signature"]))
+        return server.Response(status=self._statuses.pop(0) if self._statuses else 204)
 
-    runner = server.AppRunner(server.Application())
-    runner.app.router.add_post("/status", called)
-    await runner.setup()
-    await server.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/status?attempt=1"
+    async def forms(self, count: int) -> list[dict[str, str]]:
+        return [(await self.calls.get())[1] for _ in range(count)]
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        runner = server.AppRunner(server.Application())
+        runner.app.router.add_post("/status", self.take)
+        await runner.setup()
+        await server.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/status?attempt=1"
+        finally:
+            await runner.cleanup()
+
+
+async def test_signed_callbacks_follow_when_a_status_callback_was_given(web: Web) -> None:
+    called = Called()
+    async with called.listening() as url:
         _, message = await send(web, StatusCallback=url)
-        seen = [await calls.get(), await calls.get()]
-    finally:
-        await runner.cleanup()
+        seen = [await called.calls.get(), await called.calls.get()]
     assert [form["MessageStatus"] for _, form, _ in seen] == ["sent", "delivered"]
     for called_url, form, signature in seen:
         assert form["MessageSid"] == message["sid"]
+        assert "ErrorCode" not in form
         assert RequestValidator("token").validate(called_url, form, signature)
+
+
+@pytest.mark.parametrize(
+    ("to", "statuses", "code"),
+    [
+        ("+150055530001", ["failed"], "30001"),
+        ("+150055530003", ["sent", "undelivered"], "30003"),
+        ("+150055530008", ["sent", "undelivered"], "30008"),
+    ],
+)
+async def test_a_number_of_ours_fails_later_with_its_code(
+    web: Web, to: str, statuses: list[str], code: str
+) -> None:
+    called = Called()
+    async with called.listening() as url:
+        status, message = await send(web, To=to, StatusCallback=url)
+        assert (status, message["status"], message["error_code"]) == (201, "queued", None)
+        forms = await called.forms(len(statuses))
+    assert [form["MessageStatus"] for form in forms] == statuses
+    assert [form.get("ErrorCode") for form in forms] == [*[None] * (len(statuses) - 1), code]
+    shown = await web.get(message["uri"], headers=ACCESS)
+    assert (shown["status"], shown["error_code"]) == (statuses[-1], int(code))
+
+
+async def test_a_callback_is_repeated_a_few_times_when_it_meets_trouble_and_not_when_it_is_refused(
+    web: Web,
+) -> None:
+    called = Called(500, 503, 204, 403)
+    async with called.listening() as url:
+        await send(web, StatusCallback=url)
+        forms = await called.forms(4)
+        assert called.calls.empty()
+    assert [form["MessageStatus"] for form in forms] == ["sent", "sent", "sent", "delivered"]
 
 
 async def verify(web: Web, what: str, **form: str) -> tuple[int, Any]:
