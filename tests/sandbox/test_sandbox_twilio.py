@@ -15,7 +15,7 @@ from twilio.request_validator import RequestValidator
 
 from tests.sandbox.sandbox_clients import Web, web_of
 from tidings.sandbox.desk import Sources
-from tidings.sandbox.server import sandbox
+from tidings.sandbox.server import SandboxAddress, sandbox
 
 ACCOUNT = "AC" + "0" * 32
 MESSAGES = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"

@@ -111,7 +111,7 @@ SMTP = "smtp: {host: h, sender_address: a@example.org"
         ("sandbox: {url: 'http://sandbox:1'}", "smtp_port must say where its SMTP server listens"),
         ("external: {public_url: tidings.example.com}", "external.public_url"),
         ("external: {public_url: 'ftp://tidings.example.com'}", "external.public_url"),
-        ("external: {public_url: 'https://u:p@tidings.example.com'}", "without user or password"),
+        ("external: {public_url: 'https://u:p@tidings.example.com'}", "without a user"),
         ("external: {public_url: 'https://:443'}", "must be an address such as https://"),
         ("external: {public_url: 'https://h:99999'}", "Port out of range"),
         ("external: {public_url: 'https://h/?a=1'}", "external.public_url"),
