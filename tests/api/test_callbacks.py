@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -287,6 +288,19 @@ def test_a_parked_notification_is_sent_when_twilio_has_it_and_written_back_once(
     assert told(log, notification)[-2:] == ["FeedbackReceived", "NotificationSent"]
     assert len(Story(log, clock).source_types("user/1")) == len(before) + 1
     assert Story(log, clock).count("due_notifications") == 0
+
+
+def test_reports_at_the_same_time_are_each_recorded_once_and_end_it_once(
+    twilio: Caller, log: Log, clock: Clock
+) -> None:
+    notification = tell(log, clock, *PARKED)
+    address = twilio.address(notification)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda form: twilio.call(address, form), [FORM, UNDELIVERED] * 8))
+    assert {answer.status_code for answer in answers} == {204}
+    names = told(log, notification)
+    assert sorted(feedback(log, notification)) == [("delivered", ""), ("undelivered", "30005")]
+    assert names.count("NotificationSent") + names.count("NotificationCancelled") == 1
 
 
 def test_a_parked_notification_is_rejected_when_the_network_refused_it(

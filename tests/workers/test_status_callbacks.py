@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from api.app import create_app
 from api.dependencies import ApiDependencies, Callbacks
-from event_log.callbacks import TWILIO_PATH
+from event_log.callbacks import TWILIO_PATH, Reference
+from event_log.due_queue import Claim
+from event_log.feedback import Report, hear
 from event_log.intake import Intake
-from notification_domain.notification_events import FeedbackReceived
+from notification_domain.backoff import RetryPolicy
+from notification_domain.notification import Command, RecordOutcome, StartAttempt, StartTransmission
+from notification_domain.notification_events import FeedbackReceived, Standing
+from notification_domain.outcomes import Unknown
 from tests.serving import serving
 from tests.story import ORIGIN
 from tests.workers.conftest import SENDER, Office, until
 from tests.workers.gates import Gate
 from workers.channels.port import Channel
 from workers.channels.twilio_sms import TwilioChannel, TwilioSettings
+from workers.loading import load
+from workers.recording import Advanced, Step, advance
 from workers.routes import Route
 
 TOKEN = "token"
@@ -118,6 +127,43 @@ async def test_a_doubt_that_waits_for_a_second_attempt_is_ended_by_the_callback(
     office.clock.move(hours=1)
     await office.deliver(routes(office, callbacks))
     assert len(await office.messages(channel="sms")) == 1
+
+
+async def test_a_second_attempt_that_is_about_to_transmit_is_given_up_when_the_first_arrived(
+    office: Office, callbacks: str
+) -> None:
+    ask_by_sms(office)
+    office.story.handle()
+    (claim,) = office.claim()
+    tell_of_a_lost_attempt(office, claim)
+    reference = Reference(office.only(), 1)
+    gate = Gate()
+    async with office.working(routes(office, callbacks, gate)):
+        await gate.reached.wait()
+        assert office.topics()[-2:] == ["OutcomeUnknown", "AttemptStarted"]
+        report = Report("delivered", Standing.DELIVERED)
+        await asyncio.to_thread(hear, office.log, reference, report)
+        gate.open.set()
+    assert office.topics()[-2:] == ["FeedbackReceived", "NotificationSent"]
+    assert office.last().attempt == 1
+    assert await office.messages(channel="sms") == []
+
+
+def tell_of_a_lost_attempt(office: Office, claim: Claim) -> None:
+    """A first attempt that transmitted and was never heard of again."""
+    (loaded,) = load(office.log, [claim])
+    commands: list[Command] = [
+        StartAttempt(office.clock(), claim.token, "sandbox"),
+        StartTransmission(office.clock()),
+        RecordOutcome(
+            at=office.clock(), outcome=Unknown("request", "lost"), policy=RetryPolicy(), jitter=0.0
+        ),
+    ]
+    subject = loaded.subject
+    for command in commands:
+        (answer,) = advance(office.log, [Step(subject, command)])
+        assert isinstance(answer, Advanced)
+        subject = replace(subject, held=answer.held)
 
 
 async def test_nothing_is_asked_for_without_an_address(office: Office) -> None:
