@@ -86,6 +86,10 @@ def test_the_next_attempt_goes_on_when_the_first_failed() -> None:
     given(*GONE, RESENT, SECOND).when(HearFeedback(FAILED)).then(FAILED).is_now(Attempting)
 
 
+def test_an_attempt_under_way_is_never_given_up_for_a_failure() -> None:
+    given(*GONE, RESENT, ATTEMPT).when(HearFeedback(FAILED)).then(FAILED).is_now(Attempting)
+
+
 @pytest.mark.parametrize("feedback", [ACCEPTED, ARRIVED, FAILED])
 def test_a_report_that_overtakes_the_answer_waits_for_it(feedback: FeedbackReceived) -> None:
     story = given(*GONE).when(HearFeedback(feedback)).then(feedback).is_now(Transmitting)
