@@ -16,6 +16,7 @@ from event_log.log import Log, read_stream
 from event_log.notifications import Move, fold_stream, store_unless_overtaken
 from notification_domain.notification import HearFeedback, decide, fold
 from notification_domain.notification_events import AttemptStarted, FeedbackReceived, Standing
+from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
 from notification_domain.providers import Twilio
 
 _logger = logging.getLogger(__name__)
@@ -29,6 +30,21 @@ class Report(msgspec.Struct, frozen=True):
     code: str = ""
     error: str = ""
     provider_message_id: str = ""
+
+
+LATE_REPLY = "late reply"
+"""The status of what a provider answered when the attempt was no longer ours to end."""
+
+
+def late_reply(outcome: Outcome) -> Report | None:
+    """What an answer that comes too late still tells; None when it says nothing for good."""
+    match outcome:
+        case Delivered(provider_message_id, reply):
+            return Report(LATE_REPLY, Standing.ACCEPTED, error=reply, provider_message_id=provider_message_id)
+        case Rejected(error=error):
+            return Report(LATE_REPLY, Standing.FAILED, error=error)
+        case Deferred() | Unknown():
+            return None
 
 
 def twilio_tokens(log: Log, reference: Reference, deployment: Mapping[str, str]) -> list[str]:

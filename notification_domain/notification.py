@@ -211,8 +211,8 @@ def decide(state: State, command: Command) -> tuple[Event, ...]:
             return _decide_open(state, progress, command)
         case Parked(progress):
             return _decide_parked(progress, command)
-        case Sent(progress) | Cancelled(progress):
-            return _decide_closed(progress, command)
+        case Sent() | Cancelled():
+            return _decide_closed(state, command)
         case Declined():
             return ()
         case _:
@@ -441,15 +441,21 @@ def _decide_parked(progress: Progress, command: Command) -> tuple[Event, ...]:
             return ()
 
 
-def _decide_closed(progress: Progress, command: Command) -> tuple[Event, ...]:
+def _decide_closed(state: Sent | Cancelled, command: Command) -> tuple[Event, ...]:
+    progress = state.progress
     match command:
         case RequestResend():
             return (_new_cycle(command, command.expires_at),)
-        case HearFeedback(feedback) if feedback.standing is not Standing.ACCEPTED:
+        case HearFeedback(feedback) if not _is_what_sent_says(state, feedback):
             return (feedback,) if _is_news(progress, feedback) else ()
         case _:
-            # That a provider has it is what sent has said.
             return ()
+
+
+def _is_what_sent_says(state: Sent | Cancelled, feedback: FeedbackReceived) -> bool:
+    """That the provider has the newest attempt; of an earlier one, or of a cancelled one, it is news."""
+    newest = feedback.attempt == state.progress.attempt
+    return isinstance(state, Sent) and newest and feedback.standing is Standing.ACCEPTED
 
 
 def _new_cycle(command: RequestResend | Resolve, expires_at: datetime) -> ResendRequested:

@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from event_log import due_queue
+from event_log import due_queue, feedback
+from event_log.callbacks import Reference
 from event_log.due_queue import Claim
 from event_log.errors import EventLogError, LogUnavailable
 from event_log.failpoints import failpoint
@@ -181,8 +182,20 @@ class Worker:
         answer = await self._recorder.record(Step(subject, command))
         if not isinstance(answer, Advanced):
             _logger.warning("the outcome of %s came late: %s", held.notification, answer.why)
+            await self._tell_late(held, outcome)
         elif isinstance(answer.held.state, Waiting) and answer.held.progress.not_before <= self._clock():
             self.wake()
+
+    async def _tell_late(self, held: Held, outcome: Outcome) -> None:
+        """It ends nothing any more, but it may prove something."""
+        report = feedback.late_reply(outcome)
+        if report is None:
+            return
+        reference = Reference(held.notification, held.progress.attempt)
+        try:
+            await asyncio.to_thread(feedback.hear, self._log, reference, report)
+        except EventLogError as error:
+            _logger.warning("the late reply on %s is lost: %s", held.notification, error)
 
     # --- leases and stopping ----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from benchmarks.simulated.world import MAX_CLAIMS
 from event_log.envelope import RecordedEvent, SourceEvent
 from notification_domain.notification_events import (
     AttemptStarted,
+    FeedbackReceived,
     NotificationCancelled,
     NotificationRequested,
     NotificationSent,
@@ -21,6 +22,7 @@ from notification_domain.notification_events import (
     Reason,
     ResendRequested,
     RetryRequested,
+    Standing,
     TransmissionStarted,
 )
 
@@ -61,6 +63,8 @@ class Life:
         self.doubts = 0
         self.transmissions: dict[int, tuple[RecordedEvent, int]] = {}
         """By attempt: the event and the cycle."""
+        self.heard: dict[int, Standing] = {}
+        """By attempt: what a reply that came too late has proven."""
         self.announced: list[int] = []
         """Positions of what allows another transmission."""
         self.sent: list[int] = []
@@ -68,13 +72,22 @@ class Life:
 
     def meet(self, event: RecordedEvent) -> None:
         fact: Any = event.fact
-        if self.closed and not isinstance(fact, ResendRequested):
+        if self.closed and not isinstance(fact, ResendRequested | FeedbackReceived):
             self.faults.append(f"{event.topic} after its ending")
-        if self.parked and not (isinstance(fact, ResendRequested) or getattr(fact, "by", None)):
+        if self.parked and not self._ends_a_doubt(fact):
             self.faults.append(f"{event.topic} though it waits for a person")
-        if self.must_expire and not isinstance(fact, NotificationCancelled):
+        if self.must_expire and not (isinstance(fact, NotificationCancelled) or self._ends_a_doubt(fact)):
             self.faults.append(f"{event.topic} though it had to expire")
         _MEETINGS[type(fact)](self, event, fact)
+
+    def _ends_a_doubt(self, fact: Any) -> bool:  # noqa: ANN401  # any event
+        by_a_person = isinstance(fact, ResendRequested) or bool(getattr(fact, "by", None))
+        return by_a_person or isinstance(fact, FeedbackReceived) or getattr(fact, "attempt", 0) in self.heard
+
+    def heard_of(self, _: RecordedEvent, fact: FeedbackReceived) -> None:
+        if fact.attempt not in self.transmissions and fact.standing is Standing.ACCEPTED:
+            self.faults.append(f"attempt {fact.attempt} was taken and never transmitted")
+        self.heard[fact.attempt] = fact.standing
 
     def attempted(self, _: RecordedEvent, fact: AttemptStarted) -> None:
         if fact.attempt != self.attempt + 1:
@@ -131,7 +144,8 @@ class Life:
 
     def was_sent(self, _: RecordedEvent, fact: NotificationSent) -> None:
         if not fact.by:
-            if not self.transmitting or fact.attempt != self.attempt:
+            proven = self.heard.get(fact.attempt) is Standing.ACCEPTED
+            if not proven and (not self.transmitting or fact.attempt != self.attempt):
                 self.faults.append("sent without a transmission")
             self.sent.append(fact.attempt)
         self._close()
@@ -191,7 +205,8 @@ class Life:
                 counted = self.spent + (0 if self.transmitting else 1)
                 return counted >= self.record.world.policy.max_attempts
             case Reason.REJECTED:
-                return fact.stage in {"rcpt", "dot"}
+                failed = self.heard.get(fact.attempt) is Standing.FAILED
+                return fact.stage in {"rcpt", "dot"} or (fact.stage == "callback" and failed)
             case Reason.OPERATOR:
                 return fact.by == "key"
             case _:
@@ -241,4 +256,5 @@ _MEETINGS: dict[type, Any] = {
     NotificationSent: Life.was_sent,
     NotificationCancelled: Life.cancelled,
     ResendRequested: Life.renewed,
+    FeedbackReceived: Life.heard_of,
 }

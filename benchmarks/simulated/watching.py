@@ -156,8 +156,11 @@ class Watch:
                 self._tried.put(stream, topic in _OUTCOMES)
         name = CURRENT.get(self._world.loop.world).name
         if name.startswith("worker"):
-            for stream, topic, state in zip(p["streams"], p["topics"], p["states"], strict=True):
-                if topic.startswith("notification."):
+            written = list(zip(p["streams"], p["topics"], p["states"], strict=True))
+            # What a reply that came too late proves needs no lease.
+            heard = {stream for stream, topic, _ in written if topic == "notification.feedback.received"}
+            for stream, topic, state in written:
+                if topic.startswith("notification.") and stream not in heard:
                     self._fence(stream, topic, state)
         return lambda _: None
 
