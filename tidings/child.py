@@ -20,6 +20,7 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
 HEALTHY_AFTER = 10.0
 """Seconds a process must live for its next death to count as the first one."""
+PATIENCE = 10.0
 MOST_FAILED_STARTS = 3
 """Deaths in a row, before it ever ran, after which it is not started any more."""
 
@@ -33,6 +34,8 @@ class ChildPlan(msgspec.Struct, frozen=True):
     """What follows `python -m tidings`."""
     environment: dict[str, str] = {}
     descriptors: tuple[int, ...] = ()
+    patience: float = PATIENCE
+    """Seconds it has to end by itself."""
 
 
 class ChildCannotStart(TidingsError):
@@ -54,10 +57,10 @@ class Child:
         self.keeper = asyncio.create_task(self._keep_running(), name=self.plan.name)
         return self.keeper
 
-    async def stop(self, patience: float) -> None:
-        """Ask it to end; after ``patience`` seconds, make it."""
+    async def stop(self) -> None:
+        """Ask it to end; when its patience is over, make it."""
         self._say(signal.SIGTERM)
-        _, late = await asyncio.wait([self.keeper], timeout=patience)
+        _, late = await asyncio.wait([self.keeper], timeout=self.plan.patience)
         if late:
             _log.warning("%s did not stop in time and is killed", self.plan.name)
             await self.kill()

@@ -11,6 +11,8 @@ from typing import Any
 
 import uvloop
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
 
 def run_fast(process: Coroutine[Any, Any, None]) -> None:
     """As asyncio.run, on the faster loop."""
@@ -25,15 +27,17 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
 
-    def ask(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
+    def ask() -> None:
+        # Whichever of the two comes next, it is the second one.
+        for number in _NUMBERS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
         asked.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number)
+    for number in _NUMBERS:
+        loop.add_signal_handler(number, ask)
     try:
         yield asked
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _NUMBERS:
             loop.remove_signal_handler(number)

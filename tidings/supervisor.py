@@ -10,9 +10,6 @@ from typing import Any
 
 from tidings.child import Child, ChildPlan
 
-PATIENCE = 10.0
-"""Seconds each wave of processes has to end by itself."""
-
 
 class StopRequests:
     """What SIGINT, SIGTERM and a closed terminal ask for: the first time politely, the second at once."""
@@ -83,7 +80,7 @@ class Supervisor:
 
     async def _stop_in_order(self) -> None:
         for wave in reversed(self._waves):
-            await asyncio.gather(*(child.stop(PATIENCE) for child in wave))
+            await asyncio.gather(*(child.stop() for child in wave))
 
     async def _all_ran(self) -> None:
         await asyncio.gather(*(child.ran.wait() for child in self._children()))

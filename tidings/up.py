@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, closing, contextmanager
 import msgspec
 
 from tidings.announcing import Announce
-from tidings.child import ChildPlan
+from tidings.child import PATIENCE, ChildPlan
 from tidings.composition import Report, bring_up_to_date, database_address, deployment_key
 from tidings.demo import play_demo
 from tidings.errors import TidingsError
@@ -105,8 +105,10 @@ def plans_for(settings: Settings, address: str, door: socket.socket) -> list[lis
         shared |= _sandbox_ports(settings)
     number = door.fileno()
     api = ChildPlan("api", ("api",), {**shared, LISTEN: str(number)}, (number,))
+    # A worker has its own bound for what it has begun, and then a moment for its last words.
+    patience = settings.workers.stop_timeout.total_seconds() + PATIENCE
     workers = [
-        ChildPlan(f"worker-{count}", ("worker",), shared)
+        ChildPlan(f"worker-{count}", ("worker",), shared, patience=patience)
         for count in range(1, settings.workers.processes + 1)
     ]
     return [

@@ -58,6 +58,7 @@ def worker_settings(settings: Settings) -> WorkerSettings:
         lease=given.lease_period,
         dispatch_timeout=given.dispatch_timeout,
         max_claims=given.max_claims,
+        drain=given.stop_timeout,
         result_buffer=given.result_buffer_size,
         result_sync=given.store_sync_interval,
         policies={channel: retry_policy(given, channel) for channel in Channels.model_fields},

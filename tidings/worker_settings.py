@@ -82,6 +82,11 @@ class WorkerSettings(SettingsGroup):
     dispatch_timeout: Pause = Field(
         default=timedelta(seconds=20), description="Limit for all that happens before transmission."
     )
+    stop_timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description="How long a worker that is told to stop waits for what it has begun; what is in "
+        "transmission then is recorded as unknown.",
+    )
     max_attempts: Count = Field(default=20, description="Attempts before a notification is given up.")
     max_claims: Count = Field(default=20, description="Lost claims before a notification is parked.")
     max_ttl: Pause | None = Field(

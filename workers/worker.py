@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from typing import TypeAlias, assert_never
@@ -218,15 +218,16 @@ class Worker:
 
     async def _finish(self) -> None:
         """Let what has its turn come to its end, within a bound; what is left is accounted for."""
-        begun = dict(self._under_way)
-        for task, delivery in begun.items():
-            if delivery.stage is Stage.WAITING:
-                task.cancel()
-        if begun:
-            _, late = await asyncio.wait(begun, timeout=self._settings.drain.total_seconds())
-            for task in late:
-                task.cancel()
-            await asyncio.wait(begun)
+        await self._cut_short(task for task, one in self._under_way.items() if one.stage is Stage.WAITING)
+        if self._under_way:
+            _, late = await asyncio.wait(list(self._under_way), timeout=self._settings.drain.total_seconds())
+            await self._cut_short(late)
+
+    async def _cut_short(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        begun = {task: self._under_way[task] for task in tasks}
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         await self._account_for([delivery for task, delivery in begun.items() if task.cancelled()])
 
     async def _account_for(self, cut: Sequence[_Delivery]) -> None:

@@ -66,6 +66,7 @@ EVERY_SETTING = [
     "max_active_instances",
     "transaction_duration",
     "max_attempts",
+    "stop_timeout",
     "max_claims",
     "max_ttl",
     "min_retry_delay",
@@ -197,6 +198,7 @@ def test_every_setting_reaches_the_worker(site: Site) -> None:
                 "max_active_instances": 9,
                 "lease_period": "40s",
                 "dispatch_timeout": "11s",
+                "stop_timeout": "9s",
                 "max_claims": 6,
                 "result_buffer_size": 8,
                 "store_sync_interval": "250ms",
@@ -213,5 +215,6 @@ def test_every_setting_reaches_the_worker(site: Site) -> None:
     assert told.handle_active_instances == timedelta(minutes=1)
     assert (told.lease, told.dispatch_timeout) == (timedelta(seconds=40), timedelta(seconds=11))
     assert (told.result_buffer, told.result_sync) == (8, timedelta(milliseconds=250))
+    assert told.drain == timedelta(seconds=9)
     policy = told.policy_of("email")
     assert (policy.min_delay, policy.max_delay, policy.jitter) == (6.0, 7.0, 0.5)

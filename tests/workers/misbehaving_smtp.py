@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Act: TypeAlias = bytes | Literal["drop", "hang"]
-"""Octets to write, hang up, or say nothing until the client goes."""
+Act: TypeAlias = bytes | Literal["drop", "hang", "wait"]
+"""Octets to write, hang up, say nothing until the client goes, or nothing until the test lets it go on."""
 
 HONEST: dict[str, Sequence[Act]] = {
     "banner": (b"220 mail.test ready\r\n",),
@@ -54,6 +54,7 @@ class MisbehavingSmtp:
         self.unfinished: list[bytes] = []
         """What arrived of bodies that had no final dot."""
         self.hanging = asyncio.Event()
+        self.go_on = asyncio.Event()
         self.changed = asyncio.Condition()
         self.script = script
         """May be replaced while the server runs."""
@@ -175,6 +176,10 @@ class _Talk:
         for act in self._server.script.at.get(stage, self._honest(stage)):
             if act == "drop":
                 raise HungUpError
+            if act == "wait":
+                self._server.hanging.set()
+                await self._server.go_on.wait()
+                continue
             if act == "hang":
                 self._server.hanging.set()
                 while await self._reader.read(1 << 16) if stage != "body" else await asyncio.Event().wait():
