@@ -143,11 +143,13 @@ def claim(  # noqa: PLR0913  # what is due, for whom, how long
     retries: Sequence[bool] = BOTH,
     priorities: Sequence[int] = EVERYTHING,
     in_order: bool = False,
+    left_alone: Sequence[UUID] = (),
 ) -> list[Claim]:
     """Lease up to ``limit`` due notifications, round the instances, codes before invitations.
 
     With ``in_order`` one an instance at most, as they stand in the log, and none while the one in front is
-    leased. One short statement that takes no append lock. A row that lost two claims is taken alone.
+    leased. One short statement that takes no append lock. A row that lost two claims is taken alone, and
+    one that is ``left_alone`` is for others.
     """
     cursor.execute(
         _queries.claim_in_order if in_order else _queries.claim,
@@ -160,6 +162,7 @@ def claim(  # noqa: PLR0913  # what is due, for whom, how long
             "after": turn.after,
             "retries": list(retries),
             "priorities": list(priorities),
+            "left_alone": list(left_alone),
         },
         prepare=True,
     )
@@ -203,14 +206,15 @@ def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timede
     return {notification for (notification,) in cursor.fetchall()}
 
 
-def release(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> None:
-    """Give leases back unused: the claims do not count as lost."""
+def release(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], rest: timedelta | None = None) -> None:
+    """Give leases back unused: the claims do not count as lost. For a ``rest`` nobody claims them."""
     if claims:
         cursor.execute(
             _queries.release,
             {
                 "notifications": [notification for notification, _ in claims],
                 "tokens": [token for _, token in claims],
+                "rest": rest,
             },
             prepare=True,
         )

@@ -73,6 +73,7 @@ due AS (
                             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
                             AND d.channel = ANY(i.channels)
                             AND i.channels <> '{}'
+                            AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
                           ORDER BY d.due_at
                           LIMIT %(limit)s
                             FOR UPDATE SKIP LOCKED) AS d
@@ -88,6 +89,7 @@ due AS (
                             AND d.not_before < '9999-01-01 00:00:00+00'
                             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
                             AND d.channel <> ALL(i.channels)
+                            AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
                           ORDER BY d.expires_at
                           LIMIT %(limit)s
                             FOR UPDATE SKIP LOCKED) AS d) AS d
@@ -153,6 +155,7 @@ heads AS MATERIALIZED (
                  AND d.due_at <= %(now)s
                  AND d.channel = ANY(i.channels)
                  AND NOT (d.claims > 1 AND d.lease_until IS NOT NULL AND d.lease_until >= clock_timestamp())
+                 AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
                ORDER BY d.due_at
                FETCH FIRST 1 ROWS WITH TIES) AS d
            -- What one batch decided is due at the same time: the log knows which came first.
@@ -184,6 +187,7 @@ expired AS (
             AND d.not_before < '9999-01-01 00:00:00+00'
             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
             AND d.channel <> ALL(i.channels)
+            AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
           LIMIT 1) AS d
      WHERE NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
      LIMIT %(limit)s
@@ -244,7 +248,9 @@ RETURNING d.notification_id
 
 -- name: release
 UPDATE due_notifications d
-   SET lease_token = NULL, lease_until = NULL, claims = greatest(d.claims - 1, 0)
+   SET lease_token = NULL,
+       lease_until = clock_timestamp() + %(rest)s::interval,
+       claims = greatest(d.claims - 1, 0)
   FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
  WHERE d.notification_id = claim.notification_id
    AND d.lease_token = claim.lease_token

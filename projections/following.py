@@ -19,6 +19,7 @@ from event_log.errors import EventLogError
 from event_log.failpoints import failpoint
 from event_log.log import Log, read_after
 from projections import tracking
+from projections.unknown_events import readable
 
 _logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def trailing_round(log: Log, projection: Projection, *, batch: int = BATCH) -> i
         if events:
             with connection.transaction():
                 tracking.advance(cursor, projection.name, since, events[-1].position)
-                projection.apply(connection, events)
+                projection.apply(connection, readable(cursor, projection.name, events))
                 failpoint("projection.before_commit")
             failpoint("projection.after_commit")
         return len(events)

@@ -28,6 +28,12 @@ def frozen(cursor: Cursor[Any], projection: str, streams: Iterable[UUID]) -> set
     return {stream for (stream,) in cursor.fetchall()}
 
 
+def streams(cursor: Cursor[Any], projection: str) -> list[UUID]:
+    """All that wait."""
+    cursor.execute(_queries.streams, {"projection": projection})
+    return [stream for (stream,) in cursor.fetchall()]
+
+
 def check_still_frozen(cursor: Cursor[Any], projection: str, streams: Collection[UUID]) -> None:
     """Raises LostRace when a redrive has freed one meanwhile: what was set aside for it must be read."""
     if streams and frozen(cursor, projection, streams) != set(streams):

@@ -1,6 +1,9 @@
 -- name: frozen
 SELECT DISTINCT stream_id FROM quarantined_events WHERE projection = %(projection)s AND stream_id = ANY(%(streams)s)
 
+-- name: streams
+SELECT DISTINCT stream_id FROM quarantined_events WHERE projection = %(projection)s ORDER BY stream_id
+
 -- name: insert
 INSERT INTO quarantined_events (projection, position, stream_id, instance_id, reason, quarantined_at)
 SELECT %(projection)s, q.position, q.stream_id, q.instance_id, q.reason, %(now)s

@@ -15,6 +15,7 @@ from projections import handler, history
 from projections.following import Follower, trailing_round
 from projections.handler import handle_batch
 from projections.history import History
+from projections.unknown_events import take_up
 from tidings.composition import clock, process_log
 from tidings.running import stop_on_signals
 from tidings.settings import Settings
@@ -46,9 +47,17 @@ def followers(log: Log, deployed: Deployment) -> dict[str, Follower]:
         handler.NAME: partial(handle_batch, log, clock, deployed),
         history.NAME: partial(trailing_round, log, History()),
     }
-    following = {name: Follower(log.database, name, take_round) for name, take_round in rounds.items()}
+    leads = {history.NAME: partial(take_up, log, History())}
+    following = {
+        name: Follower(log.database, name, take_round, leads=leads.get(name, _nothing))
+        for name, take_round in rounds.items()
+    }
     expiry = partial(forget_expired_codes, log)
     return following | {EXPIRY: Follower(log.database, EXPIRY, expiry, poll=EXPIRY_SECONDS)}
+
+
+def _nothing() -> None:
+    """Nothing is left over from an older version."""
 
 
 def forget_expired_codes(log: Log) -> int:

@@ -41,7 +41,7 @@ class Loaded(msgspec.Struct, frozen=True):
 def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
     """Everything about the claimed notifications in a handful of statements.
 
-    A stream this code cannot read (damaged, or written by newer code) is left alone: its lease runs out.
+    A stream this code cannot read (damaged, or written by newer code) is left out.
     """
     streams = read_streams(log, [claim.notification for claim in claims])
     held = [(claim, h) for claim in claims if (h := _held(claim, streams.get(claim.notification, [])))]

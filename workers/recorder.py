@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from event_log.errors import LogUnavailable, LostRace, Overloaded
+from event_log.errors import LogUnavailable, LostRace, Overloaded, Undecodable
 from event_log.group_commit import GroupCommit
 from event_log.log import Log
 from workers.gathering import Gathering
@@ -68,7 +68,8 @@ class Recorder:
     async def _refreshed(self, step: Step) -> Step:
         try:
             held = await asyncio.to_thread(reload, self._log, step.held)
-        except LogUnavailable:
+        except (LogUnavailable, Undecodable):
+            # Newer code has gone on with it: what is refused stays refused.
             return step
         return replace(step, subject=replace(step.subject, held=held))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TypeAlias
+from uuid import UUID
 
 from msgspec.structs import replace
 
+from event_log import due_queue
 from event_log.callbacks import Reference, seal_reference
 from event_log.due_queue import Claim
 from event_log.failpoints import failpoint
@@ -23,6 +25,7 @@ from notification_domain.notification import (
 )
 from notification_domain.notification_events import Reason
 from workers.channels.port import TextMessage
+from workers.left_alone import LeftAlone
 from workers.loading import Loaded, load
 from workers.preparing import Hindered, Lacking, Prepared, prepare_message
 from workers.recording import Advanced, Held, Step, Subject, advance
@@ -43,10 +46,13 @@ class Starting:
         self._settings = settings
         self._clock = clock
         self._chance = chance
+        self.left_alone = LeftAlone(clock)
+        """What claims pass over."""
 
     def start(self, claims: Sequence[Claim]) -> list[tuple[Subject, Prepared]]:
         """Load and prepare what was claimed, and record its attempts in one commit."""
         loaded = load(self._log, claims)
+        self._leave_alone(claims, {one.held.notification for one in loaded})
         failpoint("worker.loaded")
         self._routes.refresh({(one.held.instance, one.held.request.channel) for one in loaded})
         preparations = [self._prepare(one) for one in loaded]
@@ -72,6 +78,17 @@ class Starting:
         reference = Reference(held.notification, held.progress.attempt)
         sealed = seal_reference(self._log.callback_seal, reference)
         return replace(prepared, message=replace(prepared.message, reference=sealed))
+
+    def _leave_alone(self, claims: Sequence[Claim], read: Collection[UUID]) -> None:
+        """What could not be read is given back at once, for a worker that can."""
+        leases = [(one.notification, one.token) for one in claims if one.notification not in read]
+        if not leases:
+            return
+        kept, overflow = self.left_alone.take(leases)
+        with self._log.appending() as append:
+            due_queue.release(append.cursor, kept)
+            due_queue.release(append.cursor, overflow, rest=self._settings.lease)
+            append.wake("due")
 
     def _prepare(self, one: Loaded) -> Prepared | Command:
         """The finished message, or the command that ends or postpones what cannot be sent."""

@@ -110,6 +110,7 @@ class Worker:
                 retries=pool.retries,
                 priorities=pool.priorities,
                 in_order=pool.in_order,
+                left_alone=self._starting.left_alone.notifications(),
             )
         failpoint("worker.claimed")
         self._active.note(claim.instance for claim in claims)

@@ -116,6 +116,7 @@ def _head(tables: Tables, instance: str, p: Parameters) -> Due | None:
         and row.due_at <= p["now"]
         and row.channel in channels
         and not (row.claims > 1 and row.lease_until is not None and row.lease_until >= now)
+        and row.notification_id not in p["left_alone"]
     ]
     head: Due | None = min(
         due, key=lambda row: (row.due_at, tables.events[row.notification_id, 1][0]), default=None
@@ -132,6 +133,7 @@ def _expired(tables: Tables, instance: str, p: Parameters) -> Due | None:
             and row.not_before < _PARKED_FROM
             and (row.lease_until is None or row.lease_until < now)
             and row.channel not in channels
+            and row.notification_id not in p["left_alone"]
         ):
             found: Due = row
             return found
@@ -157,6 +159,7 @@ def _candidates(
         if row.instance_id == instance
         and (row.priority, row.retry) == kind
         and (row.lease_until is None or row.lease_until < now)
+        and row.notification_id not in p["left_alone"]
     ]
     due = [row for row in free if row.due_at <= p["now"] and row.channel in channels]
     expired = [
@@ -202,7 +205,8 @@ def renew(tables: Tables, p: Parameters) -> Result:
 def release(tables: Tables, p: Parameters) -> Result:
     mine = _claimed(tables, p)
     for row in mine:
-        given_back = replace(row, lease_token=None, lease_until=None, claims=max(row.claims - 1, 0))
+        until = tables.now() + p["rest"] if p["rest"] is not None else None
+        given_back = replace(row, lease_token=None, lease_until=until, claims=max(row.claims - 1, 0))
         tables.due.put(row.notification_id, given_back)
     return len(mine)
 

@@ -90,9 +90,9 @@ class Queue:
             found = due_queue.renew(connection.cursor(), self.shown(*numbers, wrong=wrong), lease)
         return sorted(notification.int for notification in found)
 
-    def release(self, *numbers: int, wrong: int = 0) -> None:
+    def release(self, *numbers: int, wrong: int = 0, rest: timedelta | None = None) -> None:
         with self.log.database.connection() as connection:
-            due_queue.release(connection.cursor(), self.shown(*numbers, wrong=wrong))
+            due_queue.release(connection.cursor(), self.shown(*numbers, wrong=wrong), rest)
 
     def pause(self, instance: str, channel: str, *, resume: bool = False) -> None:
         statement = _pauses.remove if resume else _pauses.put

@@ -44,6 +44,32 @@ def test_the_round_goes_on_behind_the_last_instance(queue: Queue) -> None:
     assert queue.claim(1, limit=1, turn=Turn(recent=("gamma",), after="beta")) == [(1, 0)]
 
 
+@pytest.mark.parametrize("in_order", [False, True])
+def test_what_is_left_alone_is_passed_over(queue: Queue, in_order: bool) -> None:
+    queue.put(row(1), row(2, 1), row(3, 2, instance="beta"))
+    queue.decide(1, 2, 3)
+    asked = {"in_order": in_order, "left_alone": [UUID(int=1), UUID(int=3)]}
+    assert queue.claim(5, **asked) == [(2, 0)]
+    assert queue.claim(5, in_order=False) == [(1, 0), (3, 0)]
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_what_expired_on_a_channel_of_others_is_left_alone_too(queue: Queue, in_order: bool) -> None:
+    queue.put(row(1))
+    late = 60 * 24 * 365
+    assert queue.claim(late, channels=[], left_alone=[UUID(int=1)], in_order=in_order) == []
+    assert queue.claim(late, channels=[], in_order=in_order) == [(1, 0)]
+
+
+def test_what_is_given_back_for_a_rest_is_claimed_by_nobody_meanwhile(queue: Queue) -> None:
+    queue.put(row(1), row(2))
+    queue.claim(1)
+    queue.release(1, rest=LEASE)
+    queue.release(2, rest=LOST)
+    assert queue.claim(1) == [(2, 0)]
+    assert queue.held(1) == {}
+
+
 def test_first_attempts_and_retries_are_claimed_apart(queue: Queue) -> None:
     queue.put(row(1), row(2, retry=True))
     assert queue.claim(1, retries=(True,)) == [(2, 0)]

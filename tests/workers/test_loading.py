@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
 
 from notification_domain.notification_events import Reason
+from tests.conftest import Clock
 from tests.workers.conftest import Office, notification_of, until
+from workers.left_alone import LeftAlone
 from workers.loading import load
 
 
@@ -46,6 +49,29 @@ async def test_a_stream_that_cannot_be_read_is_left_alone_and_the_others_are_sen
         await until(lambda: office.topics(readable)[-1] == "NotificationSent")
     assert [mail["to"] for mail in await office.messages()] == [["bob@example.com"]]
     assert office.story.count("due_notifications") == 1
+
+
+async def test_what_is_left_alone_is_given_back_at_once_and_costs_it_no_claim(
+    office: Office, conninfo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable, readable = tell_two(office)
+    rewrite(conninfo, unreadable, "UPDATE events SET topic = 'notification.forwarded'")
+    async with office.working(lease=timedelta(minutes=10)):
+        await until(lambda: office.topics(readable)[-1] == "NotificationSent")
+        await until(lambda: "is left alone" in caplog.text)
+        await until(lambda: office.story.rows("due_notifications", "lease_token, claims") == [(None, 0)])
+    assert [(claim.notification, claim.lost_claims) for claim in office.claim()] == [(unreadable, 0)]
+    assert caplog.text.count("is left alone") == 1
+
+
+def test_no_more_is_remembered_than_there_is_room_for_and_not_for_ever(clock: Clock) -> None:
+    left_alone = LeftAlone(clock, most=2)
+    leases = [(UUID(int=number), number) for number in range(3)]
+    assert left_alone.take(leases) == (leases[:2], leases[2:])
+    assert left_alone.notifications() == [UUID(int=0), UUID(int=1)]
+    clock.move(minutes=11)
+    assert left_alone.notifications() == []
+    assert left_alone.take(leases[2:]) == (leases[2:], [])
 
 
 async def test_nothing_is_read_for_no_claims(office: Office) -> None:
