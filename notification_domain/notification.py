@@ -55,6 +55,11 @@ class StartTransmission(msgspec.Struct, frozen=True):
     at: datetime
     obstacle: Reason | None = None
     """What later events of the source stream or the user's state hold against it."""
+    doubt: str = ""
+    """Why nobody can say what they hold against it; then it waits."""
+    policy: RetryPolicy = RetryPolicy()
+    jitter: float = 0.0
+    """How long it does."""
 
 
 class RecordOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,6 +264,9 @@ def _start_transmission(progress: Progress, command: StartTransmission) -> tuple
         return (NotificationCancelled(reason=command.obstacle, attempt=progress.attempt),)
     if command.at >= progress.expires_at:
         return (NotificationCancelled(reason=Reason.EXPIRED, attempt=progress.attempt),)
+    if command.doubt:
+        lack = Postpone(command.at, "quarantine", command.doubt, command.policy, command.jitter)
+        return _postpone(Attempting(progress), progress, lack)
     return (TransmissionStarted(progress.attempt),)
 
 

@@ -12,8 +12,11 @@ from uuid import UUID
 
 import msgspec
 
+from event_log import due_queue
+from event_log.due_queue import Overtaken
+from event_log.envelope import RecordedEvent
 from event_log.errors import LogUnavailable
-from event_log.log import Log, read_stream
+from event_log.log import Append, Log, read_stream
 from notification_domain.policies import Deployment
 from projections import quarantine
 from projections.handler import NAME, consider, store
@@ -61,8 +64,16 @@ def _try(log: Log, stream: UUID, clock: Callable[[], datetime], deployment: Depl
         quarantine.take_out(append.cursor, NAME, before)
         store(append, outcome, events, clock())
         remaining = quarantine.of_stream(append.cursor, NAME, stream)
+        if not remaining:
+            _let_go_on(append, history[-1], clock())
     kept = _positions(remaining)
     return Redriven([position for position in before if position not in kept], remaining)
+
+
+def _let_go_on(append: Append, newest: RecordedEvent, now: datetime) -> None:
+    """What was held back while the stream was frozen is looked at again at once."""
+    due_queue.pull_forward(append.cursor, [Overtaken(newest.stream, newest.version + 1, "", now)])
+    append.wake("due")
 
 
 def _positions(aside: Sequence[SetAside]) -> list[int]:

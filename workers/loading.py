@@ -12,13 +12,12 @@ from event_log.database import LogCursor
 from event_log.due_queue import Claim
 from event_log.envelope import RecordedEvent
 from event_log.errors import Undecodable
-from event_log.log import Log, later_events, read_streams
+from event_log.log import Log, read_streams
 from event_log.notifications import fold_stream
-from notification_domain.notification_events import Reason
 from notification_domain.recipients import Session, User
 from projections.recipients import Knowledge, acquaintance, load_known, subjects_of
 from workers.preparing import Recipient
-from workers.recording import Held, Subject, stands_against, what_matters
+from workers.recording import Held, Objection, Subject, objections
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ class Loaded(msgspec.Struct, frozen=True):
     lost_claims: int
     recipient: Recipient
     code: str | None
-    obstacle: Reason | None
+    obstacle: Objection | None
 
     @property
     def subject(self) -> Subject:
@@ -126,8 +125,5 @@ def _is_introduced(user: User) -> bool:
 
 def _with_obstacles(log: Log, cursor: LogCursor, loaded: Sequence[Loaded]) -> list[Loaded]:
     subjects = [one.subject for one in loaded]
-    later = later_events(log, cursor, *what_matters(subjects))
-    return [
-        msgspec.structs.replace(one, obstacle=stands_against(subject, later))
-        for one, subject in zip(loaded, subjects, strict=True)
-    ]
+    found = objections(log, cursor, subjects)
+    return [msgspec.structs.replace(one, obstacle=what) for one, what in zip(loaded, found, strict=True)]

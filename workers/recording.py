@@ -16,9 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from event_log import due_queue
+from event_log.database import LogCursor
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.failpoints import failpoint
-from event_log.log import Append, Log
+from event_log.log import Append, Log, later_events
 from event_log.notifications import Move, cause_of, store
 from notification_domain import identity
 from notification_domain.notification import (
@@ -42,6 +43,8 @@ from notification_domain.source_events import (
     interpret,
 )
 from notification_domain.triggers import LIFE_CYCLE, trigger_named, types_that_matter
+from projections import quarantine
+from projections.handler import NAME as HANDLER
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -92,6 +95,15 @@ class Step(msgspec.Struct, frozen=True):
         return self.subject.held
 
 
+class Doubt(msgspec.Struct, frozen=True):
+    """Why nobody can say whether anything stands against a message."""
+
+    error: str
+
+
+Objection: TypeAlias = Reason | Doubt
+
+
 class Advanced(msgspec.Struct, frozen=True):
     """The command was decided and its events, if any, are stored."""
 
@@ -133,7 +145,7 @@ def _at(step: Step, now: datetime) -> Step:
 
 
 def _decide(
-    step: Step, held: dict[UUID, bool], versions: dict[UUID, int], obstacles: dict[UUID, Reason]
+    step: Step, held: dict[UUID, bool], versions: dict[UUID, int], obstacles: dict[UUID, Objection]
 ) -> Answer:
     mine = step.held
     if not _may_write(step, held):
@@ -142,9 +154,17 @@ def _decide(
         return Refused("the stream went on")
     command = step.command
     if isinstance(command, StartTransmission):
-        command = replace(command, obstacle=obstacles.get(mine.notification))
+        command = _objected(command, obstacles.get(mine.notification))
     events = decide(mine.state, command)
     return Advanced(replace(mine, state=fold(events, mine.state), version=mine.version + len(events)), events)
+
+
+def _objected(command: StartTransmission, objection: Objection | None) -> StartTransmission:
+    match objection:
+        case Doubt(error):
+            return replace(command, doubt=error)
+        case _:
+            return replace(command, obstacle=objection)
 
 
 def _may_write(step: Step, held: dict[UUID, bool]) -> bool:
@@ -163,14 +183,34 @@ def _move(answer: Advanced) -> Move:
 # --- the point of no return -----------------------------------------------------------------------
 
 
-def _obstacles(append: Append, steps: Sequence[Step]) -> dict[UUID, Reason]:
+def _obstacles(append: Append, steps: Sequence[Step]) -> dict[UUID, Objection]:
     """What stands against those that are about to transmit, looked up under the append lock."""
-    ready = [step for step in steps if isinstance(step.command, StartTransmission)]
+    ready = [step.subject for step in steps if isinstance(step.command, StartTransmission)]
     if not ready:
         return {}
-    later = append.later_events(*what_matters([step.subject for step in ready]))
-    found = {step.held.notification: stands_against(step.subject, later) for step in ready}
-    return {notification: reason for notification, reason in found.items() if reason is not None}
+    found = objections(append.log, append.cursor, ready)
+    return {one.held.notification: what for one, what in zip(ready, found, strict=True) if what is not None}
+
+
+def objections(log: Log, cursor: LogCursor, subjects: Sequence[Subject]) -> list[Objection | None]:
+    """What stands against each of them; where its streams cannot be trusted, a doubt."""
+    later = later_events(log, cursor, *what_matters(subjects))
+    streams = {stream for subject in subjects for stream in _trusted(subject)}
+    frozen = quarantine.frozen(cursor, HANDLER, streams)
+    return [stands_against(one, later) or _doubt(one, frozen) for one in subjects]
+
+
+def _trusted(subject: Subject) -> list[UUID]:
+    """The streams that must be known to their end: what it came from, and whom it is for."""
+    cause, _ = cause_of(subject.held.instance, subject.held.request)
+    user = subject.user_stream
+    return [cause, user] if user and user != cause else [cause]
+
+
+def _doubt(subject: Subject, frozen: set[UUID]) -> Doubt | None:
+    if frozen.isdisjoint(_trusted(subject)):
+        return None
+    return Doubt("an event that may bear on it is in quarantine: it waits for its redrive")
 
 
 def what_matters(subjects: Sequence[Subject]) -> tuple[list[tuple[UUID, int]], list[str]]:

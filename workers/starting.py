@@ -28,7 +28,7 @@ from workers.channels.port import TextMessage
 from workers.left_alone import LeftAlone
 from workers.loading import Loaded, load
 from workers.preparing import Hindered, Lacking, Prepared, prepare_message
-from workers.recording import Advanced, Held, Step, Subject, advance
+from workers.recording import Advanced, Doubt, Held, Step, Subject, advance
 from workers.routes import Closed, Route, Routes
 from workers.worker_settings import WorkerSettings
 
@@ -97,6 +97,8 @@ class Starting:
         return ended or self._message(one, route)
 
     def _message(self, one: Loaded, route: Route | Closed | None) -> Prepared | Command:
+        if isinstance(one.obstacle, Doubt):
+            return self._postpone(one, Lacking("quarantine", one.obstacle.error))
         if route is None:
             return self._postpone(one, Lacking("provider", "no provider is configured for this channel"))
         if isinstance(route, Closed):
@@ -131,7 +133,7 @@ def _ended(
     if isinstance(one.held.state, Transmitting):
         # Its worker is gone: starting anew makes the aggregate announce the doubt.
         return StartAttempt(now, one.held.token, "", settings.policy_of(one.held.request.channel))
-    if one.obstacle is not None:
+    if isinstance(one.obstacle, Reason):
         return Cancel(one.obstacle)
     if now >= one.held.progress.expires_at:
         return Cancel(_what_was_missing(one, route))

@@ -163,7 +163,9 @@ class Worker:
 
     async def transmit(self, subject: Subject) -> Held | None:
         """Record that transmission begins; None when it must not."""
-        answer = await self._recorder.apply(Step(subject, StartTransmission(self._clock())))
+        policy = self._settings.policy_of(subject.held.request.channel)
+        command = StartTransmission(self._clock(), policy=policy, jitter=self._chance())
+        answer = await self._recorder.apply(Step(subject, command))
         if isinstance(answer, Advanced) and isinstance(answer.held.state, Transmitting):
             return answer.held
         return None

@@ -196,6 +196,7 @@ VARIANTS: tuple[Command, ...] = (
     StartAttempt(EXPIRY - timedelta(seconds=30), 901, "smtp", POLICY),
     StartTransmission(NOW, Reason.SUPERSEDED),
     StartTransmission(EXPIRY),
+    StartTransmission(NOW, doubt="an event is in quarantine", policy=POLICY),
     *(outcome(what) for what in (DEFERRED, REJECTED, UNKNOWN)),
     *(outcome(what, policy=LAST_CHANCE) for what in (DEFERRED, UNKNOWN)),
     outcome(UNKNOWN, at=EXPIRY),

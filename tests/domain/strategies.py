@@ -123,7 +123,7 @@ begun = st.builds(lambda request, rest: (request, *rest), requests(), histories)
 commands: st.SearchStrategy[Command] = st.one_of(
     requests().map(Open),
     st.builds(StartAttempt, times, numbers, texts, policies),
-    st.builds(StartTransmission, times, st.none() | reasons),
+    st.builds(StartTransmission, times, st.none() | reasons, st.just("") | texts, policies, jitters),
     st.builds(
         RecordOutcome, at=times, outcome=outcomes, policy=policies, jitter=jitters, recipient=recipients
     ),

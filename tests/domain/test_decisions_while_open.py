@@ -19,6 +19,8 @@ from notification_domain.notification import (
     StartTransmission,
     Transmitting,
     Waiting,
+    decide,
+    fold,
 )
 from notification_domain.notification_events import (
     Aftermath,
@@ -151,6 +153,24 @@ def test_it_is_cancelled_instead_of_transmitted_when_newer_events_stand_against_
 
 def test_it_is_cancelled_instead_of_transmitted_when_it_expires_that_late() -> None:
     given(REQUESTED, ATTEMPT).when(StartTransmission(EXPIRY)).then(EXPIRED)
+
+
+def test_transmission_waits_without_spending_an_attempt_when_nobody_knows_what_stands_against_it() -> None:
+    doubtful = StartTransmission(NOW, doubt="an event is in quarantine", policy=LAST_CHANCE)
+    (event,) = decide(fold([REQUESTED, ATTEMPT]), doubtful)
+    assert isinstance(event, RetryRequested)
+    assert (event.stage, event.error, event.counts) == ("quarantine", "an event is in quarantine", False)
+    assert event.not_before > NOW
+    state = fold([REQUESTED, ATTEMPT, event])
+    assert isinstance(state, Waiting)
+    assert state.progress.spent == 0
+
+
+def test_a_doubt_yields_to_what_is_known_to_stand_against_it() -> None:
+    doubtful = StartTransmission(NOW, Reason.CODE_USED, doubt="an event is in quarantine")
+    (event,) = decide(fold([REQUESTED, ATTEMPT]), doubtful)
+    assert isinstance(event, NotificationCancelled)
+    assert event.reason is Reason.CODE_USED
 
 
 def test_a_cancellation_wins_when_transmission_has_not_begun() -> None:

@@ -38,8 +38,7 @@ NEW_EVENT: Sequence[Patch] = (
     (
         "notification_domain/notification.py",
         "    return (AttemptStarted(progress.attempt + 1,",
-        "    noted = AttemptNoted(progress.attempt + 1)\n"
-        "    return (noted, AttemptStarted(progress.attempt + 1,",
+        "    return (AttemptNoted(progress.attempt + 1), AttemptStarted(progress.attempt + 1,",
     ),
     (
         "notification_domain/notification.py",
