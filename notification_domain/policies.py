@@ -83,6 +83,11 @@ def user_obstacle(trigger: Trigger, state: str) -> Reason | None:
     return None
 
 
+def removal_obstacle(*states: str) -> Reason | None:
+    """Nobody writes in the name of an organisation or an instance that is gone."""
+    return Reason.USER_INACTIVE if "removed" in states else None
+
+
 def _speaks_for(fact: Fact | None, version: int) -> bool:
     return not isinstance(fact, CodeSent) or fact.cause is None or fact.cause.version == version
 
@@ -96,9 +101,8 @@ def _reason_to_decline(occasion: Occasion) -> Reason | None:
     code_expiry = _code_expiry(occasion)
     if code_expiry is not None and code_expiry <= occasion.now:
         return Reason.EXPIRED
-    if "removed" in (occasion.organisation.state, occasion.instance.state):
-        return Reason.USER_INACTIVE
-    inactive = user_obstacle(trigger, occasion.user.state)
+    removed = removal_obstacle(occasion.organisation.state, occasion.instance.state)
+    inactive = removed or user_obstacle(trigger, occasion.user.state)
     return inactive or obstacle(trigger, occasion.source.version, _code_id(fact), occasion.later)
 
 

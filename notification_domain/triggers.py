@@ -127,6 +127,10 @@ LIFE_CYCLE = frozenset(
 )
 
 
+SURROUNDINGS = frozenset({"org.deactivated", "org.reactivated", "org.removed", "instance.removed"})
+"""What becomes of the organisation and the instance that a user belongs to."""
+
+
 def trigger_of(event_type: str) -> Trigger | None:
     """The trigger an event of this type pulls, by its current or its v1 name."""
     return None if event_type == _STATE_ONLY else _BY_RULE.get(canonical_type(event_type))

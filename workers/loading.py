@@ -14,10 +14,10 @@ from event_log.envelope import RecordedEvent
 from event_log.errors import Undecodable
 from event_log.log import Log, read_streams
 from event_log.notifications import fold_stream
-from notification_domain.recipients import Session, User
+from notification_domain.recipients import Instance, Organisation, Session, User
 from projections.recipients import Knowledge, acquaintance, load_known, subjects_of
 from workers.preparing import Recipient
-from workers.recording import Held, Objection, Subject, objections
+from workers.recording import Around, Held, Objection, Subject, objections
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Loaded(msgspec.Struct, frozen=True):
     @property
     def subject(self) -> Subject:
         recipient = self.recipient
-        return Subject(self.held, recipient.user, recipient.version, recipient.user_id)
+        return Subject(self.held, recipient.user, recipient.version, recipient.user_id, recipient.around)
 
 
 def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
@@ -115,7 +115,17 @@ def _recipient(known: Knowledge, held: Held, user_id: str) -> Recipient:
         user=people.user,
         organisation=people.organisation,
         instance=people.instance,
+        around=tuple(
+            _around(known, held, subject) for subject in (*_organisation(known, held, user_id), "instance")
+        ),
     )
+
+
+def _around(known: Knowledge, held: Held, subject: str) -> Around:
+    found = known.get((held.instance, subject))
+    if found is None or not isinstance(found.state, Organisation | Instance):
+        return Around(subject)
+    return Around(subject, found.state.state, found.version)
 
 
 def _is_introduced(user: User) -> bool:

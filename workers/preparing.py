@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from notification_domain.notification_events import NotificationRequested, Reason
 from notification_domain.recipients import Instance, Organisation, User, language, login_name
 from workers.channels.port import Context, Message, TextMessage
-from workers.recording import Held
+from workers.recording import Around, Held
 from workers.rendering.durations import format_duration
 from workers.rendering.errors import TemplateError
 from workers.rendering.layout import template_version
@@ -31,6 +31,8 @@ class Recipient(msgspec.Struct, frozen=True):
     user: User = User()
     organisation: Organisation = Organisation()
     instance: Instance = Instance()
+    around: tuple[Around, ...] = ()
+    """What is known of the last two, and from which version on it may have changed."""
 
 
 class Prepared(msgspec.Struct, frozen=True):

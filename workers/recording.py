@@ -32,17 +32,18 @@ from notification_domain.notification import (
     fold,
 )
 from notification_domain.notification_events import Event, NotificationRequested, Reason
-from notification_domain.policies import obstacle, user_obstacle
+from notification_domain.policies import obstacle, removal_obstacle, user_obstacle
 from notification_domain.recipients import User
 from notification_domain.source_events import (
     CodeSent,
     Fact,
     InvalidData,
+    OrganisationStateChanged,
     UserStateChanged,
     canonical_type,
     interpret,
 )
-from notification_domain.triggers import LIFE_CYCLE, trigger_named, types_that_matter
+from notification_domain.triggers import LIFE_CYCLE, SURROUNDINGS, trigger_named, types_that_matter
 from projections import quarantine
 from projections.handler import NAME as HANDLER
 
@@ -67,6 +68,15 @@ class Held(msgspec.Struct, frozen=True):
         return self.progress.request
 
 
+class Around(msgspec.Struct, frozen=True):
+    """An organisation or an instance, as known when it was loaded."""
+
+    subject: str
+    state: str = "active"
+    version: int = 0
+    """The version of its stream that told it."""
+
+
 class Subject(msgspec.Struct, frozen=True):
     """A held notification and its recipient as known when it was loaded."""
 
@@ -76,6 +86,8 @@ class Subject(msgspec.Struct, frozen=True):
     """The version of the user's stream that told it."""
     user_id: str = ""
     """Whom the session belongs to, where the request names nobody."""
+    around: tuple[Around, ...] = ()
+    """The recipient's organisation, where there is one, and the instance."""
 
     @property
     def user_stream(self) -> UUID | None:
@@ -219,11 +231,12 @@ def what_matters(subjects: Sequence[Subject]) -> tuple[list[tuple[UUID, int]], l
     topics: set[str] = set()
     for subject in subjects:
         since.append(cause_of(subject.held.instance, subject.held.request))
-        topics |= LIFE_CYCLE
+        topics |= LIFE_CYCLE | SURROUNDINGS
         trigger = trigger_named(subject.held.request.rule)
         topics |= _with_old_names(types_that_matter(trigger)) if trigger else set()
         if stream := subject.user_stream:
             since.append((stream, subject.user_version))
+        since += [(_stream_of(subject, around), around.version) for around in subject.around]
     return since, sorted(topics)
 
 
@@ -238,7 +251,21 @@ def stands_against(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> 
     own = str(subject.held.notification)
     events = tuple((name, fact) for name, fact in understood if not _names(fact, own))
     reason = obstacle(trigger, version, request.arguments.get("CodeID", ""), events)
-    return reason or user_obstacle(trigger, _user_state(subject, later))
+    removed = removal_obstacle(*(_state_of(subject, around, later) for around in subject.around))
+    return reason or removed or user_obstacle(trigger, _user_state(subject, later))
+
+
+def _stream_of(subject: Subject, around: Around) -> UUID:
+    return identity.stream_id(subject.held.instance, around.subject)
+
+
+def _state_of(subject: Subject, around: Around, later: dict[UUID, list[RecordedEvent]]) -> str:
+    state = around.state
+    for event in later.get(_stream_of(subject, around), ()):
+        _, fact = _understood(event)
+        if event.version > around.version and isinstance(fact, OrganisationStateChanged):
+            state = fact.state
+    return state
 
 
 def _names(fact: Fact | None, notification: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from notification_domain.outcomes import Outcome
+from tests.workers.conftest import Office, until
 from workers.channels.port import Channel, Message, PointOfNoReturn
 
 
@@ -52,3 +55,15 @@ class _Gated:
 
     async def close(self) -> None:
         await self._channel.close()
+
+
+@asynccontextmanager
+async def held_at_the_point_of_no_return(office: Office) -> AsyncIterator[Gate]:
+    """A worker has everything ready; it asks whether it may transmit when the block ends."""
+    gate = Gate()
+    office.story.handle()
+    async with office.working(office.routes(gate.wrap)):
+        await gate.reached.wait()
+        yield gate
+        gate.open.set()
+        await until(lambda: not office.busy())

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from notification_domain.notification_events import NotificationCancelled, Reason
-from notification_domain.policies import Deployment
-from projections.redrive import redrive
 from tests.story import ORIGIN, Story
-from tests.workers.conftest import Office, notification_of, until
-from tests.workers.gates import Gate
+from tests.workers.conftest import Office, notification_of
+from tests.workers.gates import held_at_the_point_of_no_return
 
 Turn = Callable[[Story], object]
-
-
-@asynccontextmanager
-async def held_at_the_point_of_no_return(office: Office) -> AsyncIterator[Gate]:
-    """A worker has everything ready; it asks whether it may transmit when the block ends."""
-    gate = Gate()
-    office.story.handle()
-    async with office.working(office.routes(gate.wrap)):
-        await gate.reached.wait()
-        yield gate
-        gate.open.set()
-        await until(lambda: not office.busy())
 
 
 def newer_code(story: Story) -> None:
@@ -49,13 +33,22 @@ TURNS: dict[str, tuple[Turn, Reason]] = {
     "the user was locked": (lambda story: story.tell("user.locked"), Reason.USER_INACTIVE),
     "the user was deactivated": (lambda story: story.tell("user.deactivated"), Reason.USER_INACTIVE),
     "the user was removed": (lambda story: story.tell("user.removed"), Reason.USER_INACTIVE),
+    "the user's organisation was removed": (
+        lambda story: story.tell("org.removed", "organisation/org-1"),
+        Reason.USER_INACTIVE,
+    ),
+    "the instance was removed": (
+        lambda story: story.tell("instance.removed", "instance"),
+        Reason.USER_INACTIVE,
+    ),
 }
 
 
 @pytest.mark.parametrize(("turn", "reason"), TURNS.values(), ids=TURNS)
 async def test_nothing_is_sent_when_meanwhile(office: Office, turn: Turn, reason: Reason) -> None:
     """The handler has not even seen it: the log itself is asked."""
-    office.story.add_user()
+    office.story.tell("org.added", "organisation/org-1", name="Acme")
+    office.story.add_user(organisation_id="org-1")
     office.story.ask_for_code()
     async with held_at_the_point_of_no_return(office):
         turn(office.story)
@@ -68,6 +61,11 @@ OTHER_TURNS: dict[str, Turn] = {
     "another message was asked for": lambda story: story.tell("user.human.phone.code.added", code="X"),
     "it was another user": lambda story: story.tell("user.locked", "user/bob"),
     "it was another instance": lambda story: story.tell("user.locked", instance="other"),
+    "another organisation was removed": lambda story: story.tell("org.removed", "organisation/org-2"),
+    "the organisation was deactivated": lambda story: story.tell("org.deactivated", "organisation/org-1"),
+    "another instance was removed": lambda story: story.tell(
+        "instance.removed", "instance", instance="other"
+    ),
     "the user was locked and unlocked": lambda story: [
         story.tell("user.locked"),
         story.tell("user.unlocked"),
@@ -80,106 +78,25 @@ OTHER_TURNS: dict[str, Turn] = {
 
 @pytest.mark.parametrize("turn", OTHER_TURNS.values(), ids=OTHER_TURNS)
 async def test_it_is_sent_all_the_same_when_meanwhile(office: Office, turn: Turn) -> None:
-    office.story.add_user()
+    office.story.add_user(organisation_id="org-1")
     office.story.ask_for_code()
     async with held_at_the_point_of_no_return(office):
         turn(office.story)
     assert len(await office.messages()) == 1
 
 
-def poison(story: Story, subject: str = "user/ann") -> None:
-    """An event that cannot be digested, so that its stream is frozen."""
-    story.tell("user.human.phone.code.added", subject, expiry="soon")
-    story.handle()
-
-
-async def test_it_is_held_back_when_its_stream_was_frozen_meanwhile(office: Office) -> None:
-    office.story.add_user()
+async def test_nothing_is_sent_after_a_failure_when_the_organisation_was_removed(office: Office) -> None:
+    """What the handler has learned meanwhile is as good as what the log tells."""
+    office.story.tell("org.added", "organisation/org-1", name="Acme")
+    office.story.add_user(organisation_id="org-1")
     office.story.ask_for_code()
-    async with held_at_the_point_of_no_return(office):
-        poison(office.story)
-    assert await office.messages() == []
-    assert office.topics() == ["NotificationRequested", "AttemptStarted", "RetryRequested"]
-    held_back = office.last()
-    assert (held_back.stage, held_back.counts, held_back.recipient) == ("quarantine", False, None)
-    assert "quarantine" in held_back.error
-    assert held_back.not_before > office.clock()
-
-
-async def test_it_is_sent_all_the_same_when_the_stream_of_somebody_else_was_frozen(office: Office) -> None:
-    office.story.add_user()
-    office.story.ask_for_code()
-    async with held_at_the_point_of_no_return(office):
-        poison(office.story, "user/bob")
-    assert len(await office.messages()) == 1
-
-
-async def test_it_is_cancelled_when_a_frozen_stream_tells_that_the_code_was_used(office: Office) -> None:
-    office.story.add_user()
-    office.story.ask_for_code()
-    async with held_at_the_point_of_no_return(office):
-        poison(office.story)
-        office.story.tell("user.human.email.verified")
-    assert office.last() == NotificationCancelled(reason=Reason.CODE_USED, attempt=1)
-
-
-async def test_nothing_is_attempted_while_the_stream_is_frozen_and_it_ends_with_its_time(
-    office: Office,
-) -> None:
-    office.story.add_user()
-    office.story.ask_for_code(expiry=1000)
-    office.story.handle()
-    poison(office.story)
+    await office.web.set_fault("email", "rcpt", "refuse", code=451)
     await office.deliver()
-    assert office.topics() == ["NotificationRequested", "RetryRequested"]
-    office.clock.move(seconds=1001)
-    await office.deliver()
-    assert office.topics() == ["NotificationRequested", "RetryRequested", "NotificationCancelled"]
-    assert office.last().reason is Reason.EXPIRED
-
-
-async def test_a_code_of_a_session_is_held_back_while_the_stream_of_its_user_is_frozen(
-    office: Office,
-) -> None:
-    office.story.add_user()
-    office.story.tell("user.human.email.verified")
-    office.story.tell("session.user.checked", "session/s1", user_id="ann")
-    challenge = {"code": "123456", "expiry": 300, "trigger_origin": ORIGIN}
-    office.story.tell("session.otp.email.challenged", "session/s1", **challenge)
-    office.story.handle()
-    poison(office.story)
+    office.story.tell("org.removed", "organisation/org-1")
+    office.clock.move(minutes=2)
     await office.deliver()
     assert await office.messages() == []
-    assert office.last().stage == "quarantine"
-
-
-async def test_what_was_held_back_goes_out_at_once_when_its_stream_is_redriven(
-    office: Office, conninfo: str
-) -> None:
-    office.story.add_user()
-    office.story.ask_for_code()
-    office.story.handle()
-    position = office.story.tell("user.human.email.changed", email="new@example.com").position
-    flip_last_byte(conninfo, position)
-    await office.deliver()
-    assert office.last().stage == "quarantine"
-    flip_last_byte(conninfo, position)
-    redriven = redrive(office.log, position, "acme", office.clock, Deployment())
-    assert redriven is not None
-    assert redriven.remaining == []
-    await office.deliver()
-    (mail,) = await office.messages()
-    assert mail["to"] == ["new@example.com"]
-
-
-def flip_last_byte(conninfo: str, position: int) -> None:
-    """Damage an event, or heal it again."""
-    with psycopg.connect(conninfo) as connection:
-        connection.execute(
-            "UPDATE events SET state = set_byte(state, length(state) - 1,"
-            " 255 - get_byte(state, length(state) - 1)) WHERE notification_id = %s",
-            (position,),
-        )
+    assert office.last().reason is Reason.USER_INACTIVE
 
 
 async def test_nothing_is_sent_when_the_time_ran_out_meanwhile(office: Office) -> None:
