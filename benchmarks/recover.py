@@ -62,7 +62,7 @@ async def _until(connection: psycopg.Connection[tuple[int]], sent: int) -> float
 async def main(lease: float, rounds: int) -> int:
     period = {
         "TIDINGS_WORKERS__LEASE_PERIOD": f"{lease:g}s",
-        "TIDINGS_WORKERS__DISPATCH_TIMEOUT": f"{lease - 1:g}s",
+        "TIDINGS_WORKERS__DISPATCH_TIMEOUT": f"{lease - 2:g}s",
     }
     async with ground(**period) as place, session(place.key) as web:
         await place.keep(["api", "handler"])

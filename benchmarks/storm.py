@@ -27,7 +27,7 @@ from benchmarks.feeding import Client, person, session, trigger
 from benchmarks.ground import Ground, Slot, ground
 
 LEASE = 4.0
-SETTINGS = {"TIDINGS_WORKERS__LEASE_PERIOD": f"{LEASE:g}s", "TIDINGS_WORKERS__DISPATCH_TIMEOUT": "3s"}
+SETTINGS = {"TIDINGS_WORKERS__LEASE_PERIOD": f"{LEASE:g}s", "TIDINGS_WORKERS__DISPATCH_TIMEOUT": "2s"}
 PROCESSES = ("api-1", "api-2", "handler-1", "handler-2", "worker-1", "worker-2", "worker-3", "worker-4")
 WORKERS = tuple(name for name in PROCESSES if name.startswith("worker"))
 PROVIDER_SECONDS = 0.05

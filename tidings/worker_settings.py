@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from tidings.durations import Duration, format_duration
 from tidings.provider_settings import SettingsGroup
 
-LEAST_LEASE = timedelta(seconds=3)
-"""A lease counts as lost 2 s before its end, and is renewed at a third."""
+FENCE_MARGIN = timedelta(seconds=2)
+"""A lease counts as lost so long before its end (``event_log.due_queue`` says the same)."""
+LEAST_LEASE = 3 * FENCE_MARGIN / 2
+"""It is renewed at a third: with less, it would count as lost before it is."""
 
 Count = Annotated[int, Field(ge=1, le=1000)]
 Pause = Annotated[Duration, Field(gt=timedelta())]
@@ -80,7 +82,8 @@ class WorkerSettings(SettingsGroup):
         default=timedelta(seconds=30), description="How long a claim lasts unless renewed."
     )
     dispatch_timeout: Pause = Field(
-        default=timedelta(seconds=20), description="Limit for all that happens before transmission."
+        default=timedelta(seconds=20),
+        description="Limit for all that happens before transmission; 2s shorter than lease_period at least.",
     )
     stop_timeout: Duration = Field(
         default=timedelta(seconds=30),
@@ -128,8 +131,8 @@ class WorkerSettings(SettingsGroup):
         hopeless = self.max_ttl is not None and self.max_attempts > 1 and self.max_ttl < self.min_retry_delay
         return [
             (
-                self.dispatch_timeout >= lease,
-                "dispatch_timeout must be shorter than lease_period, or a worker outlives its claim",
+                self.dispatch_timeout > lease - FENCE_MARGIN,
+                "dispatch_timeout must be shorter than lease_period by 2s: in its last 2s a lease is lost",
             ),
             (
                 lease <= LEAST_LEASE,

@@ -142,7 +142,7 @@ class Play:
             "TIDINGS_DATABASE_URL": self.conninfo,
             "TIDINGS_SECRET_KEY": base64.urlsafe_b64encode(KEY).decode(),
             "TIDINGS_WORKERS__LEASE_PERIOD": f"{LEASE:g}s",
-            "TIDINGS_WORKERS__DISPATCH_TIMEOUT": "3s",
+            "TIDINGS_WORKERS__DISPATCH_TIMEOUT": "2s",
             "TIDINGS_WORKERS__MIN_RETRY_DELAY": "100ms",
             "TIDINGS_WORKERS__REQUEUE_EVERY": "100ms",
             "TIDINGS_WORKERS__RETRY_REQUEUE_EVERY": "100ms",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from event_log import due_queue
 from tidings.errors import SettingsInvalid
 from tidings.setting_origins import CODER, ORIGINS, OUTBOX, ZITADEL, profile, serves
 from tidings.settings import Settings
@@ -18,7 +19,7 @@ from tidings.settings_file import load_settings
 from tidings.settings_listing import settings_in_force
 from tidings.settings_names import members, variable
 from tidings.worker_process import worker_settings
-from tidings.worker_settings import WorkerSettings
+from tidings.worker_settings import FENCE_MARGIN, WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,7 +131,9 @@ def test_another_systems_name_is_refused_in_the_environment_too(site: Site) -> N
 @pytest.mark.parametrize(
     ("workers", "sentence"),
     [
-        ({"dispatch_timeout": "30s"}, "dispatch_timeout must be shorter than lease_period"),
+        ({"dispatch_timeout": "30s"}, "dispatch_timeout must be shorter than lease_period by 2s"),
+        ({"dispatch_timeout": "28001ms"}, "dispatch_timeout must be shorter than lease_period by 2s"),
+        ({"lease_period": "4s", "dispatch_timeout": "3s"}, "must be shorter than lease_period by 2s"),
         ({"lease_period": "3s", "dispatch_timeout": "1s"}, "lease_period must be longer than 3s"),
         ({"store_sync_interval": "30s"}, "store_sync_interval must be shorter than lease_period"),
         ({"workers": 0, "retry_workers": 0}, "to deliver nothing on purpose set processes: 0"),
@@ -218,3 +221,12 @@ def test_every_setting_reaches_the_worker(site: Site) -> None:
     assert told.drain == timedelta(seconds=9)
     policy = told.policy_of("email")
     assert (policy.min_delay, policy.max_delay, policy.jitter) == (6.0, 7.0, 0.5)
+
+
+def test_the_settings_know_the_margin_of_the_fence() -> None:
+    assert due_queue.FENCE_MARGIN == FENCE_MARGIN
+
+
+def test_a_dispatch_may_take_all_of_a_lease_but_its_margin(site: Site) -> None:
+    settings = site.load({"lease_period": "4s", "dispatch_timeout": "2s"})
+    assert worker_settings(settings).dispatch_timeout == timedelta(seconds=2)

@@ -1,4 +1,4 @@
-"""A notification whose stream holds an event nobody could digest: it waits, and is not sent on half a story."""
+"""A notification whose stream holds an event nobody could digest waits: it is not sent on half a story."""
 
 from __future__ import annotations
 
