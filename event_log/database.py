@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,11 @@ from weakref import WeakKeyDictionary
 
 import eventsourcing.postgres as es
 import psycopg
+import psycopg_pool
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
-from psycopg_pool.base import AttemptWithBackoff
 
 from event_log import columns
 from event_log.errors import DatabaseUnusable, LogUnavailable
@@ -34,7 +35,7 @@ IDLE_IN_TRANSACTION_SECONDS = 5.0
 _PROBE_SECONDS = 5
 _LONG = 0.5
 """Seconds; a connection that lay idle for longer is asked whether it still answers before it is used."""
-_LONGEST_RECONNECT_PAUSE = 0.5
+_RECONNECT_PAUSE = 0.2
 
 _UNAVAILABLE = (
     psycopg.OperationalError,
@@ -89,7 +90,7 @@ class Database:
         except psycopg.errors.InsufficientPrivilege as error:
             raise DatabaseUnusable(f"the user that connects lacks a right: {error}") from error
         except psycopg.Error as error:
-            return str(error).strip()
+            return _in_a_line(error)
         return ""
 
     @contextmanager
@@ -105,25 +106,25 @@ class Database:
         except psycopg.errors.InsufficientPrivilege as error:
             raise DatabaseUnusable(f"the role lacks a right: {error}") from error
         except _UNAVAILABLE as error:
-            raise LogUnavailable(str(error).strip()) from error
+            raise LogUnavailable(_in_a_line(error)) from error
 
     def close(self) -> None:
         self.datastore.close()
 
 
-class _Pool(es.ConnectionPool[psycopg.Connection[Any]]):
-    """Connects again soon after the server is back: the library's pauses double without a bound."""
+class _Reconnecting:
+    """Connects again soon after the server is back: the pool's own pauses double without a bound.
 
-    def _add_connection(self, attempt: AttemptWithBackoff | None, growing: bool = False) -> None:
-        super()._add_connection(attempt or _Attempt(timeout=self.reconnect_timeout), growing)
+    So it gives up after one pause, and is asked for another connection in place of the one it gave up.
+    """
 
+    def __init__(self) -> None:
+        self._asking = threading.Lock()
 
-class _Attempt(AttemptWithBackoff):
-    INITIAL_DELAY = 0.05
-
-    def update_delay(self, now: float) -> None:
-        super().update_delay(now)
-        self.delay = min(self.delay, _LONGEST_RECONNECT_PAUSE)
+    def __call__(self, pool: psycopg_pool.ConnectionPool[Any]) -> None:
+        with self._asking:
+            pool.resize(0, pool.max_size)
+            pool.resize(1, pool.max_size)
 
 
 class _Datastore(es.PostgresDatastore):
@@ -151,13 +152,15 @@ class _Datastore(es.PostgresDatastore):
         assert isinstance(kwargs, dict)
         kept: dict[str, Any] = {name: value for name, value in kwargs.items() if value != ""}
         parameters = kept | given | {"application_name": application_name}
-        self.pool = _Pool(
+        self.pool = es.ConnectionPool(
             kwargs=parameters,
             min_size=1,
             max_size=max_size,
             open=False,
             configure=self.after_connect_func(),
             timeout=connect_timeout,
+            reconnect_timeout=_RECONNECT_PAUSE,
+            reconnect_failed=_Reconnecting(),
         )
         self._used: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
         """When each was last used without an error."""
@@ -183,6 +186,9 @@ class _Datastore(es.PostgresDatastore):
         finally:
             self.pool.putconn(connection)
 
+    def register_type_adapters(self) -> None:
+        """They are for the library's own inserts; without them building a recorder connects to nothing."""
+
     def after_connect_func(self) -> Callable[[psycopg.Connection[Any]], None]:
         limit_idleness = super().after_connect_func()
         role = self._role
@@ -205,6 +211,11 @@ def _has_news(connection: psycopg.Connection[Any]) -> bool:
     heard = select.poll()
     heard.register(connection.fileno(), select.POLLIN)
     return bool(heard.poll(0))
+
+
+def _in_a_line(error: Exception) -> str:
+    """What happened; the advice that the driver gives below that is for whoever wrote the program."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _answers(connection: psycopg.Connection[Any]) -> bool:

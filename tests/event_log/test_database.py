@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from event_log.database import IDLE_IN_TRANSACTION_SECONDS, Database
+from event_log.deployment_key import DeploymentKey
 from event_log.errors import DatabaseUnusable, LogUnavailable
 from event_log.intake import CallerEvent, append
 from event_log.log import Log, read_stream
@@ -204,3 +207,54 @@ def _append_ten(log: Log, writer: int) -> Callable[[], None]:
             )
 
     return run
+
+
+def allow_connections(server: str, conninfo: str, *, allowed: bool) -> None:
+    """To everybody, or to nobody: then those that stand are cut."""
+    name = str(conninfo_to_dict(conninfo)["dbname"])
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+                sql.Identifier(name), sql.Literal(allowed)
+            )
+        )
+        if not allowed:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+
+def ask(database: Database) -> object:
+    with database.connection() as connection:
+        return connection.execute("SELECT 1").fetchone()
+
+
+def test_it_connects_again_soon_however_long_the_server_was_away(server: str, conninfo: str) -> None:
+    """The pool's own pauses double: after three seconds away the next attempt would be seconds away."""
+    with opened(conninfo, connect_timeout=0.5) as database:
+        allow_connections(server, conninfo, allowed=False)
+        for _ in range(6):
+            with pytest.raises(LogUnavailable):
+                ask(database)
+        allow_connections(server, conninfo, allowed=True)
+        assert ask(database) == (1,)
+
+
+def test_everybody_who_waits_is_served_when_the_server_is_back(server: str, conninfo: str) -> None:
+    with opened(conninfo) as database, ThreadPoolExecutor(4) as threads:
+        allow_connections(server, conninfo, allowed=False)
+        served = [threads.submit(ask, database) for _ in range(4)]
+        wait_until(lambda: database.datastore.pool.get_stats().get("requests_waiting") == len(served))
+        allow_connections(server, conninfo, allowed=True)
+        assert [one.result(5) for one in served] == [(1,)] * 4
+
+
+def test_nothing_is_connected_to_before_the_log_is_opened(key: DeploymentKey) -> None:
+    """So that a connection that is cut at the start is told in our own words."""
+    database = Database("host=127.0.0.1 port=9 dbname=nowhere", connect_timeout=0.5)
+    try:
+        log = Log(database, key, os.urandom)
+        with pytest.raises(LogUnavailable):
+            log.open()
+    finally:
+        database.close()
