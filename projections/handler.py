@@ -44,11 +44,13 @@ from projections import quarantine, tracking
 from projections.overtaking import overtakes
 from projections.quarantine import Poison
 from projections.recipients import (
+    Damaged,
     Knowledge,
     Known,
     acquaintance,
     learn,
-    load_known,
+    load_readable,
+    pointed_at,
     save_known,
     subjects_of,
 )
@@ -113,12 +115,13 @@ def consider(
     """What these events come to; those of ``frozen`` streams are set aside unread."""
     outcome = Outcome([], {}, [], dict.fromkeys(frozen, 0))
     reads = _understand(events, outcome)
-    knowledge = _look_up(log, cursor, reads)
+    knowledge, damaged = _look_up(log, cursor, reads)
     to_come: dict[UUID, deque[_Read]] = defaultdict(deque)
     for read in reads:
         to_come[read.event.stream].append(read)
 
     def take_in(read: _Read, later: Iterable[_Read]) -> None:
+        _refuse_damaged(read, knowledge, damaged)
         _learn(outcome, knowledge, read)
         trigger = trigger_of(read.source.type)
         if trigger is not None:
@@ -161,24 +164,36 @@ def _read(event: RecordedEvent) -> _Read:
     return _Read(event, source, canonical_type(source.type), interpret(source.type, source.data))
 
 
-def _look_up(log: Log, cursor: Cursor[Any], reads: Iterable[_Read]) -> Knowledge:
+def _look_up(log: Log, cursor: Cursor[Any], reads: Iterable[_Read]) -> tuple[Knowledge, Damaged]:
     """What is known of everyone this batch concerns, following sessions to users to organisations."""
     wanted: set[Owner] = set()
     for read in reads:
         if read.fact is not None:
             wanted |= {(read.event.instance, subject) for subject in _concerned(read)}
     knowledge: Knowledge = {}
-    while missing := wanted - knowledge.keys():
-        found = load_known(log, cursor, missing)
-        for instance, subject in missing:
+    damaged: Damaged = {}
+    while missing := wanted - knowledge.keys() - damaged.keys():
+        found, altered = load_readable(log, cursor, missing)
+        damaged |= altered
+        for instance, subject in missing - altered.keys():
             blank = initial(subject)
             if blank is None:
                 wanted.discard((instance, subject))
                 continue
             known = found.get((instance, subject), Known(0, blank))
             knowledge[instance, subject] = known
-            wanted |= {(instance, pointed) for pointed in _pointed_at(known)}
-    return knowledge
+            wanted |= {(instance, pointed) for pointed in pointed_at(known)}
+    return knowledge, damaged
+
+
+def _refuse_damaged(read: _Read, knowledge: Knowledge, damaged: Damaged) -> None:
+    """Raises Undecodable when what was known of anybody it concerns was altered."""
+    instance, subjects = read.event.instance, _concerned(read)
+    for _ in range(2 if damaged else 0):  # from a session to its user, and on to the organisation
+        known = [knowledge[instance, one] for one in subjects if (instance, one) in knowledge]
+        subjects = subjects.union(*map(pointed_at, known))
+    for owner in {(instance, one) for one in subjects} & damaged.keys():
+        raise damaged[owner]
 
 
 def _concerned(read: _Read) -> set[str]:
@@ -188,16 +203,6 @@ def _concerned(read: _Read) -> set[str]:
     if read.fact is not None and read.fact.organisation_id:
         subjects.add(f"organisation/{read.fact.organisation_id}")
     return subjects
-
-
-def _pointed_at(known: Known) -> set[str]:
-    match known.state:
-        case Session(user_id, organisation_id):
-            return set(subjects_of(user_id, organisation_id, ""))
-        case User(organisation_id=organisation_id):
-            return set(subjects_of("", organisation_id, ""))
-        case _:
-            return set()
 
 
 def _learn(outcome: Outcome, knowledge: Knowledge, read: _Read) -> None:

@@ -45,6 +45,8 @@ class Known(msgspec.Struct, frozen=True):
 
 
 Knowledge: TypeAlias = dict[Owner, Known]
+Damaged: TypeAlias = dict[Owner, Undecodable]
+"""Whose rows were altered, and what to do about it."""
 
 
 Row: TypeAlias = tuple[str, str, int, bytes]
@@ -62,21 +64,36 @@ def learn(before: Known, version: int, fact: Fact) -> Known:
 def load_known(
     log: Log, cursor: Cursor[Any], owners: Iterable[Owner], table: str = "recipients"
 ) -> Knowledge:
-    """What is known of the given (instance, subject) pairs; nothing is known of those that are missing."""
+    """What is known of the given (instance, subject) pairs; nothing is known of those that are missing.
+
+    Raises Undecodable when one of their rows was altered.
+    """
+    found, damaged = load_readable(log, cursor, owners, table)
+    for reason in damaged.values():
+        raise reason
+    return found
+
+
+def load_readable(
+    log: Log, cursor: Cursor[Any], owners: Iterable[Owner], table: str = "recipients"
+) -> tuple[Knowledge, Damaged]:
+    """As ``load_known``, with the damaged ones apart: they must not stop the others."""
     wanted = list(set(owners))
     if not wanted:
-        return {}
+        return {}, {}
     cursor.execute(
         _queries.select.replace("JOIN recipients", f"JOIN {table}"),
         {"instances": [owner[0] for owner in wanted], "subjects": [owner[1] for owner in wanted]},
         prepare=True,
     )
     found: Knowledge = {}
+    damaged: Damaged = {}
     for owner, known in opened(log, cursor, cursor.fetchall()):
         if isinstance(known, Undecodable):
-            raise known
-        found[owner] = known
-    return found
+            damaged[owner] = known
+        else:
+            found[owner] = known
+    return found, damaged
 
 
 def opened(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[tuple[Owner, Known | Undecodable]]:
@@ -147,6 +164,17 @@ def subjects_of(user_id: str, organisation_id: str, source_subject: str) -> tupl
     user = f"user/{user_id}" if user_id else ""
     organisation = f"organisation/{organisation_id}" if organisation_id else ""
     return tuple(subject for subject in (session, user, organisation) if subject)
+
+
+def pointed_at(known: Known) -> set[str]:
+    """The subjects that belong with it: a session's user, a user's organisation."""
+    match known.state:
+        case Session(user_id, organisation_id):
+            return set(subjects_of(user_id, organisation_id, ""))
+        case User(organisation_id=organisation_id):
+            return set(subjects_of("", organisation_id, ""))
+        case _:
+            return set()
 
 
 def _kind(subject: str) -> str:

@@ -12,12 +12,13 @@ from event_log.database import LogCursor
 from event_log.due_queue import Claim
 from event_log.envelope import RecordedEvent
 from event_log.errors import Undecodable
+from event_log.keyring import Owner
 from event_log.log import Log, read_streams
 from event_log.notifications import fold_stream
 from notification_domain.recipients import Instance, Organisation, Session, User
-from projections.recipients import Knowledge, acquaintance, load_known, subjects_of
+from projections.recipients import Damaged, Knowledge, acquaintance, load_readable, subjects_of
 from workers.preparing import Recipient
-from workers.recording import Around, Held, Objection, Subject, objections
+from workers.recording import Around, Doubt, Held, Objection, Subject, objections
 
 _logger = logging.getLogger(__name__)
 
@@ -80,17 +81,24 @@ def _recipients(log: Log, cursor: LogCursor, held: Sequence[Held]) -> list[Recip
         for h in held
         if not h.request.user_id and h.request.source.subject.startswith("session/")
     }
-    known = load_known(log, cursor, sessions)
+    known, damaged = load_readable(log, cursor, sessions)
     user_ids = [h.request.user_id or _session_user(known, h) for h in held]
     wanted = {(h.instance, "instance") for h in held}
     for h, user_id in zip(held, user_ids, strict=True):
         wanted |= {(h.instance, s) for s in subjects_of(user_id, h.request.organisation_id, "")}
-    known |= load_known(log, cursor, wanted)
+    known, damaged = _with_more(log, cursor, wanted, (known, damaged))
     wanted = {
         (h.instance, s) for h, u in zip(held, user_ids, strict=True) for s in _organisation(known, h, u)
     }
-    known |= load_known(log, cursor, wanted - known.keys())
-    return [_recipient(known, h, user_id) for h, user_id in zip(held, user_ids, strict=True)]
+    known, damaged = _with_more(log, cursor, wanted - known.keys(), (known, damaged))
+    return [_recipient(known, damaged, h, user_id) for h, user_id in zip(held, user_ids, strict=True)]
+
+
+def _with_more(
+    log: Log, cursor: LogCursor, wanted: set[Owner], before: tuple[Knowledge, Damaged]
+) -> tuple[Knowledge, Damaged]:
+    found, damaged = load_readable(log, cursor, wanted)
+    return before[0] | found, before[1] | damaged
 
 
 def _session_user(known: Knowledge, held: Held) -> str:
@@ -104,11 +112,14 @@ def _organisation(known: Knowledge, held: Held, user_id: str) -> tuple[str, ...]
     return subjects_of("", held.request.organisation_id or of_user, "")
 
 
-def _recipient(known: Knowledge, held: Held, user_id: str) -> Recipient:
+def _recipient(known: Knowledge, damaged: Damaged, held: Held, user_id: str) -> Recipient:
     user = known.get((held.instance, f"user/{user_id}"))
     subjects = subjects_of(user_id, "", "") + _organisation(known, held, user_id)
     people = acquaintance(known, held.instance, subjects)
+    concerned = (held.request.source.subject, *subjects, "instance")
+    damage = next((damaged[held.instance, one] for one in concerned if (held.instance, one) in damaged), "")
     return Recipient(
+        damage=str(damage),
         known=user is not None and _is_introduced(people.user),
         user_id=user_id,
         version=user.version if user else 0,
@@ -136,4 +147,11 @@ def _is_introduced(user: User) -> bool:
 def _with_obstacles(log: Log, cursor: LogCursor, loaded: Sequence[Loaded]) -> list[Loaded]:
     subjects = [one.subject for one in loaded]
     found = objections(log, cursor, subjects)
-    return [msgspec.structs.replace(one, obstacle=what) for one, what in zip(loaded, found, strict=True)]
+    return [
+        msgspec.structs.replace(one, obstacle=what or _damage(one))
+        for one, what in zip(loaded, found, strict=True)
+    ]
+
+
+def _damage(one: Loaded) -> Doubt | None:
+    return Doubt(one.recipient.damage, "recipient") if one.recipient.damage else None

@@ -33,6 +33,8 @@ class Recipient(msgspec.Struct, frozen=True):
     instance: Instance = Instance()
     around: tuple[Around, ...] = ()
     """What is known of the last two, and from which version on it may have changed."""
+    damage: str = ""
+    """Whose row cannot be read, and what to do about it."""
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -111,6 +111,7 @@ class Doubt(msgspec.Struct, frozen=True):
     """Why nobody can say whether anything stands against a message."""
 
     error: str
+    stage: str = "quarantine"
 
 
 Objection: TypeAlias = Reason | Doubt

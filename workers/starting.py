@@ -98,7 +98,7 @@ class Starting:
 
     def _message(self, one: Loaded, route: Route | Closed | None) -> Prepared | Command:
         if isinstance(one.obstacle, Doubt):
-            return self._postpone(one, Lacking("quarantine", one.obstacle.error))
+            return self._postpone(one, Lacking(one.obstacle.stage, one.obstacle.error))
         if route is None:
             return self._postpone(one, Lacking("provider", "no provider is configured for this channel"))
         if isinstance(route, Closed):

@@ -230,10 +230,10 @@ def ask(database: Database) -> object:
 
 
 def test_it_connects_again_soon_however_long_the_server_was_away(server: str, conninfo: str) -> None:
-    """The pool's own pauses double: after three seconds away the next attempt would be seconds away."""
+    """The pool's own pauses double: after four seconds away the next attempt would be seconds away."""
     with opened(conninfo, connect_timeout=0.5) as database:
         allow_connections(server, conninfo, allowed=False)
-        for _ in range(6):
+        for _ in range(8):
             with pytest.raises(LogUnavailable):
                 ask(database)
         allow_connections(server, conninfo, allowed=True)

@@ -162,3 +162,35 @@ def test_reading_goes_on_when_a_damaged_event_of_ours_stands_in_the_way(story: S
     story.handle()
     assert quarantined(story) == []
     assert story.count("due_notifications") == 2
+
+
+# --- what was known of somebody is damaged ----------------------------------------------------------
+
+
+def damage_row(conninfo: str, subject: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(
+            "UPDATE recipients SET sealed = set_byte(sealed, length(sealed) - 1,"
+            " 255 - get_byte(sealed, length(sealed) - 1)) WHERE subject = %s",
+            (subject,),
+        )
+
+
+@pytest.mark.parametrize("damaged", ["user/ann", "organisation/org-1"])
+def test_a_damaged_row_sets_aside_what_concerns_it_and_nothing_else(
+    story: Story, conninfo: str, damaged: str
+) -> None:
+    story.tell("org.added", "organisation/org-1", name="Acme")
+    story.add_user(organisation_id="org-1")
+    story.add_user("bob")
+    story.tell("session.user.checked", "session/s1", user_id="ann")
+    story.handle()
+    damage_row(conninfo, damaged)
+    story.ask_for_code()
+    story.ask_for_code("bob")
+    story.tell("session.otp.email.challenged", "session/s1", code="123456", expiry=300)
+    story.handle()
+    assert requested_for(story) == ["bob"]
+    assert [reason for _, _, reason in quarantined(story)] == [
+        f"Undecodable: the row of {damaged} in recipients was altered: rebuild recipients"
+    ] * 2

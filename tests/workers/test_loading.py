@@ -98,3 +98,16 @@ async def test_what_stands_against_it_is_read_with_it(office: Office) -> None:
     office.story.tell("user.locked", "user/bob")
     loaded = {one.held.notification: one.obstacle for one in load(office.log, office.claim())}
     assert loaded == {notification_of("2"): None, notification_of("4"): Reason.USER_INACTIVE}
+
+
+async def test_a_damaged_row_holds_back_its_own_message_and_no_other(office: Office, conninfo: str) -> None:
+    held_back, sent = tell_two(office)
+    with psycopg.connect(conninfo) as connection:
+        connection.execute(
+            "UPDATE recipients SET sealed = set_byte(sealed, 40, 0) WHERE subject = 'user/ann'"
+        )
+    await office.deliver()
+    assert office.topics(sent)[-1] == "NotificationSent"
+    assert office.topics(held_back) == ["NotificationRequested", "RetryRequested"]
+    assert office.last(held_back).stage == "recipient"
+    assert "rebuild recipients" in office.last(held_back).error
