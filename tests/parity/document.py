@@ -11,8 +11,8 @@ INTRODUCTION = """\
 # Parity
 
 What the systems that Tidings comes from do, row by row, and the test that shows that Tidings does it too.
-This page is written by `scripts/parity --write` from `tests/parity/*.toml`. A test keeps it true: every row is
-here, and every test named here exists and carries the marker `parity` with the row's id, and the other way
+This page is written by `scripts/parity --write` from `tests/parity/*.toml`. A test keeps it true: every row
+is here, and every test named here exists and carries the marker `parity` with the row's id, and the other way
 round. Where a row's id ends in a letter, the original has a weak point there, and the test shows it beaten.
 
 Each of these tests has been seen to fail with the behaviour broken. Every row names one or more breakages (a
@@ -23,8 +23,9 @@ scripts/parity --break             # all of them
 scripts/parity --break S1.4 WRK-6  # those of some rows
 ```
 
-copies the tree, runs the tests there, and applies one breakage after another to the copy. Every breakage must make
-a test of its row fail, and every test of a row must fail under a breakage of it. Rows without a test say why.
+copies the tree, runs the tests there, and applies one breakage after another to the copy. Every breakage must
+make a test of its row fail, and every test of a row must fail under a breakage of it. Rows without a test say
+why.
 """
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity.rows import ROOT, Half, Row, file_and_name, halves, read_half, marked_tests
+from tests.parity.rows import ROOT, Half, Row, file_and_name, halves, marked_tests, read_half
 
 FILES = sorted(Path(__file__).parent.glob("*.toml"))
 ROWS = [row for half in halves() for row in half.row]
