@@ -13,6 +13,7 @@ import yaml
 
 from event_log import due_queue
 from tidings.errors import SettingsInvalid
+from tidings.handler_process import deployment
 from tidings.setting_origins import CODER, ORIGINS, OUTBOX, ZITADEL, profile, serves
 from tidings.settings import Settings
 from tidings.settings_file import load_settings
@@ -99,6 +100,35 @@ def test_a_profile_is_a_valid_file_with_that_systems_values(site: Site, system: 
     assert again == settings
     for key, value in values.items():
         assert str(in_force[f"workers.{key}"]).lower().removesuffix(".0") == value
+
+
+def test_a_profile_holds_the_numbers_that_system_has() -> None:
+    assert profile(ZITADEL) == {
+        "workers": "1",
+        "retry_workers": "1",
+        "bulk_limit": "10",
+        "requeue_every": "2s",
+        "retry_requeue_every": "2s",
+        "handle_active_instances": "0s",
+        "max_active_instances": "0",
+        "transaction_duration": "10s",
+        "max_attempts": "3",
+        "max_ttl": "5m",
+        "min_retry_delay": "1s",
+        "max_retry_delay": "20s",
+        "retry_delay_factor": "1.5",
+    }
+
+
+def test_legacy_mode_is_off_unless_it_is_asked_for(site: Site) -> None:
+    assert worker_settings(site.load({})).in_order is False
+    assert worker_settings(site.load({"legacy_mode": True})).in_order is True
+    assert worker_settings(site.load({}, TIDINGS_WORKERS__LEGACY_MODE="true")).in_order is True
+
+
+def test_a_time_to_live_reaches_the_handler_that_decides(site: Site) -> None:
+    assert deployment(site.load({})).max_ttl is None
+    assert deployment(site.load({"max_ttl": "5m"})).max_ttl == timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(

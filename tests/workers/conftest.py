@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from event_log import due_queue
 from event_log.due_queue import Claim
@@ -63,6 +64,10 @@ class Office:
         return self._address.base_url
 
     # --- the worker -------------------------------------------------------------------------------
+
+    @staticmethod
+    def policy(**changes: Any) -> RetryPolicy:
+        return replace(POLICY, **changes)
 
     def routes(self, wrap: Wrap = lambda channel: channel) -> dict[str, Route]:
         smtp = SmtpSettings(
