@@ -30,6 +30,7 @@ def seconds(previous: float | None, policy: RetryPolicy = POLICY, jitter: float 
         (600.0, 0.5, 60.0),
     ],
 )
+@pytest.mark.parity("S1.17")
 def test_a_delay_lies_between_the_last_one_and_its_growth(
     previous: float | None, jitter: float, delay: float
 ) -> None:
@@ -37,17 +38,20 @@ def test_a_delay_lies_between_the_last_one_and_its_growth(
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.0, -3.0])
+@pytest.mark.parity("S1.RetryDelayFactor", "S1.17", "S1.g")
 def test_delays_stay_the_same_when_the_factor_lets_nothing_grow(factor: float) -> None:
     policy = RetryPolicy(min_delay=5.0, max_delay=60.0, factor=factor)
     assert seconds(None, policy, 0.99) == 5.0
     assert seconds(8.0, policy, 0.99) == 8.0
 
 
+@pytest.mark.parity("S1.17")
 def test_the_cap_wins_when_it_is_below_the_shortest_delay() -> None:
     assert seconds(None, RetryPolicy(min_delay=10.0, max_delay=4.0)) == 4.0
 
 
 @given(st.none() | delays, policies, jitters)
+@pytest.mark.parity("S1.MinRetryDelay", "S1.MaxRetryDelay", "S1.17")
 def test_every_delay_keeps_its_bounds(previous: float | None, policy: RetryPolicy, jitter: float) -> None:
     """S1.17: uniform in [current, current x factor), never under the minimum, never over the maximum."""
     current = max(previous or 0.0, policy.min_delay)

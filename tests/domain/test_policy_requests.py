@@ -23,6 +23,7 @@ def test_there_is_a_row_for_every_trigger() -> None:
 
 
 @every_trigger
+@pytest.mark.parity("S1.2")
 def test_a_trigger_asks_for_its_message(row: Row) -> None:
     code_expires_at = NOW + timedelta(minutes=4) if row.has_code else None
     template = next((value for name, value in row.payload.items() if name.lower().startswith("url")), "")
@@ -71,6 +72,7 @@ def test_there_is_no_trigger_of_an_unknown_rule() -> None:
     assert trigger_named("order.placed") is None
 
 
+@pytest.mark.parity("NOT-8")
 def test_unverified_addresses_will_do_but_for_otp_and_passkeys() -> None:
     """NOT-8."""
     verified = {row.id for row in ROWS if requested(occasion(row)).verified_only}
@@ -181,6 +183,7 @@ def test_an_invitation_names_us_when_it_names_no_application() -> None:
         (timedelta(minutes=9), "T2", timedelta(minutes=4)),
     ],
 )
+@pytest.mark.parity("S1.MaxTtl")
 def test_it_is_given_up_when_its_code_expires_or_its_time_to_live_is_over(
     max_ttl: timedelta | None, trigger: str, lasts: timedelta
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_parked_row_is_never_claimed(log: Log, clock: Clock, claim: Callable[.
     assert claim() == []
 
 
+@pytest.mark.parity("S1.h")
 def test_rows_of_a_channel_nobody_serves_wait_until_they_expire(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -128,6 +129,7 @@ def test_rows_of_a_channel_nobody_serves_wait_until_they_expire(
     assert len(claim()) == 1
 
 
+@pytest.mark.parity("S1.11")
 def test_the_longest_due_is_claimed_first(log: Log, clock: Clock, claim: Callable[..., list[Claim]]) -> None:
     newer, older = row(clock.now), row(clock.now - timedelta(seconds=9))
     put(log, newer, older)
@@ -137,6 +139,7 @@ def test_the_longest_due_is_claimed_first(log: Log, clock: Clock, claim: Callabl
 # --- who is served ------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("S1.f")
 def test_codes_go_before_notices_and_those_before_invitations(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -148,6 +151,7 @@ def test_codes_go_before_notices_and_those_before_invitations(
     assert claimed == [code.notification, notice.notification, invitation.notification]
 
 
+@pytest.mark.parity("S1.f")
 def test_an_instance_does_not_wait_behind_anothers_backlog(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -188,6 +192,7 @@ def test_a_code_of_one_instance_goes_before_all_invitations_of_another(
 # --- leases -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("S1.b")
 def test_a_leased_row_is_nobody_elses(log: Log, clock: Clock, claim: Callable[..., list[Claim]]) -> None:
     put(log, row(clock.now))
     assert len(claim()) == 1
@@ -217,6 +222,7 @@ def test_no_row_is_claimed_twice_when_many_claim_at_once(log: Log, clock: Clock)
     assert len(taken) + len(rest) == 200
 
 
+@pytest.mark.parity("S1.11")
 def test_a_row_under_claim_elsewhere_is_passed_over_and_not_waited_for(
     log: Log, clock: Clock, conninfo: str, claim: Callable[..., list[Claim]]
 ) -> None:

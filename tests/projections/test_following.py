@@ -108,6 +108,7 @@ def test_it_leads_again_when_a_round_failed(database: Database, error: Exception
         assert running.follower.failures == 1
 
 
+@pytest.mark.parity("S3.6")
 def test_one_leads_and_the_other_takes_over_when_its_connection_dies(
     database: Database, conninfo: str
 ) -> None:

@@ -64,10 +64,12 @@ def test_the_table_of_examples_knows_every_trigger() -> None:
     assert TRIGGERED.keys() == {trigger.rule for trigger in TRIGGERS}
 
 
+@pytest.mark.parity("NOT-1")
 def test_one_request_with_the_events_own_origin_is_made_when_it_has_one(story: Story, trigger: str) -> None:
     assert pull(story, trigger, trigger_origin=ORIGIN).origin == ORIGIN  # NOT-1
 
 
+@pytest.mark.parity("NOT-2")
 def test_the_origin_is_the_instances_primary_domain_when_the_event_has_none(
     log: Log, clock: Clock, trigger: str
 ) -> None:
@@ -80,6 +82,7 @@ def test_the_origin_is_empty_when_nobody_knows_one(story: Story, trigger: str) -
     assert pull(story, trigger).origin == ""
 
 
+@pytest.mark.parity("NOT-3")
 def test_a_code_from_an_external_generator_goes_by_sms_without_a_code(story: Story) -> None:
     story.tell(
         "user.human.password.code.added", generatorId="verify-1", notificationType=1, triggerOrigin=ORIGIN
@@ -94,6 +97,7 @@ def test_a_code_from_an_external_generator_goes_by_sms_without_a_code(story: Sto
     ("trigger_type", "subject"),
     [("user.human.mfa.otp.sms.code.added", "user/ann"), ("session.otp.sms.challenged", SESSION)],
 )
+@pytest.mark.parity("NOT-4")
 def test_a_challenge_from_an_external_generator_stays_a_one_time_password(
     story: Story, trigger_type: str, subject: str
 ) -> None:
@@ -104,6 +108,7 @@ def test_a_challenge_from_an_external_generator_stays_a_one_time_password(
 
 
 @pytest.mark.parametrize("medium", ["sms", "email"])
+@pytest.mark.parity("NOT-5")
 def test_a_session_challenge_is_for_the_sessions_user(story: Story, medium: str) -> None:
     story.add_user()
     story.tell("session.user.checked", SESSION, userID="ann", userResourceOwner="org-1")
@@ -131,6 +136,7 @@ def test_a_session_challenge_finds_its_user_in_any_batch(story: Story, batch: in
         ("instance", "instance.policy.notification.added"),
     ],
 )
+@pytest.mark.parity("NOT-6")
 def test_a_password_change_is_not_announced_when_the_policy_is_off(
     story: Story, subject: str, event_type: str
 ) -> None:
@@ -141,11 +147,13 @@ def test_a_password_change_is_not_announced_when_the_policy_is_off(
     assert story.declined().reason is Reason.POLICY_OFF  # NOT-6
 
 
+@pytest.mark.parity("NOT-7")
 def test_a_claimed_domain_carries_the_temporary_name(story: Story) -> None:
     request = pull(story, "user.domain.claimed", trigger_origin=ORIGIN)
     assert request.arguments["TempUsername"] == "ann@temp.example"  # NOT-7
 
 
+@pytest.mark.parity("NOT-8")
 def test_only_one_time_passwords_and_passkeys_ask_for_a_verified_address(story: Story, trigger: str) -> None:
     only_verified = ".otp." in trigger or ".passwordless." in trigger
     assert pull(story, trigger).verified_only is only_verified  # NOT-8
@@ -175,6 +183,7 @@ def test_each_trigger_is_decided_once_whatever_the_size_of_the_batches(story: St
     assert story.handle() == 0
 
 
+@pytest.mark.parity("S1.a")
 def test_each_trigger_is_decided_once_when_the_handler_starts_over(story: Story) -> None:
     _tell_everything(story)
     story.handle()
@@ -186,6 +195,7 @@ def test_each_trigger_is_decided_once_when_the_handler_starts_over(story: Story)
     assert [story.rows(table, "*") for table in ("events", "due_notifications", "secrets")] == before
 
 
+@pytest.mark.parity("S1.a")
 def test_each_trigger_is_decided_once_when_two_handlers_run_at_the_same_time(
     log: Log, story: Story, clock: Clock
 ) -> None:
@@ -256,6 +266,7 @@ def test_a_code_is_requested_before_its_user_is_known(story: Story) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 500])
+@pytest.mark.parity("S2.8")
 def test_a_row_that_waits_for_its_user_is_due_at_once_when_the_user_comes(story: Story, batch: int) -> None:
     story.ask_for_code()
     story.handle()
@@ -335,6 +346,7 @@ def test_a_locked_user_gets_no_code_but_is_told_of_a_changed_password(story: Sto
     assert isinstance(change.fact, NotificationRequested)
 
 
+@pytest.mark.parity("S1.2")
 def test_a_request_knows_what_it_has_taken_into_account(story: Story) -> None:
     story.add_user(organisation_id="org-1")
     story.ask_for_code(auth_request_id="V2_9")

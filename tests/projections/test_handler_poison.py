@@ -65,6 +65,7 @@ def requested_for(story: Story) -> list[str]:
     ids=["flipped", "truncated", "zeroed", "emptied", "of no known format"],
 )
 @pytest.mark.parametrize("batch", [1, 500])
+@pytest.mark.parity("S2.a")
 def test_a_damaged_event_is_set_aside_and_the_others_go_on(
     story: Story, conninfo: str, how: Damage, batch: int
 ) -> None:

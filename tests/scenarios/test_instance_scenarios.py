@@ -25,7 +25,7 @@ async def served(office: Office) -> list[str]:
     return [mail["to"][0].partition("@")[2].partition(".")[0] for mail in await office.messages()]
 
 
-@pytest.mark.parity("S3.a", "S3.3")
+@pytest.mark.parity("S3.3", "S3.a")
 async def test_a_quiet_instance_is_served_after_a_restart(office: Office) -> None:
     ask_for_code(office, "quiet")
     office.clock.move(minutes=30)  # longer than anybody is remembered
@@ -34,7 +34,7 @@ async def test_a_quiet_instance_is_served_after_a_restart(office: Office) -> Non
     assert await served(office) == ["quiet"]
 
 
-@pytest.mark.parity("S3.b", "S1.HandleActiveInstances")
+@pytest.mark.parity("S1.HandleActiveInstances", "S3.b")
 async def test_an_instance_that_appears_later_is_served_by_a_worker_that_never_met_it(
     office: Office,
 ) -> None:
@@ -46,7 +46,7 @@ async def test_an_instance_that_appears_later_is_served_by_a_worker_that_never_m
     assert await served(office) == ["first", "later"]
 
 
-@pytest.mark.parity("S3.a", "S3.4")
+@pytest.mark.parity("S3.4", "S3.a")
 async def test_a_bound_on_what_is_remembered_drops_no_instance(office: Office) -> None:
     names = [f"i{number}" for number in range(6)]
     for name in names:

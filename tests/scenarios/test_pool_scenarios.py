@@ -91,7 +91,7 @@ async def test_one_round_takes_no_more_than_the_bulk_limit(office: Office) -> No
     assert len(await office.messages()) == 5
 
 
-@pytest.mark.parity("S1.9", "S1.10", "S1.RequeueEvery")
+@pytest.mark.parity("S1.9", "S1.RequeueEvery", "S1.10")
 async def test_rounds_repeat_after_their_pause_without_a_wake_up(office: Office) -> None:
     async with office.working(poll=0.02, retry_poll=AN_HOUR):
         ask_for_codes(office, "ann")
@@ -118,16 +118,18 @@ async def test_what_is_due_at_the_start_is_taken_at_once(office: Office) -> None
 @pytest.mark.parity("S1.12", "S1.b")
 async def test_one_that_fails_takes_none_of_its_neighbours_along(office: Office) -> None:
     ask_for_codes(office, "ann", "bob", "cat")
+    office.story.add_user("dan")
+    office.story.ask_for_code("dan", url_template="https://x.example/{{.Nonsense}}")
     await office.web.set_fault("email", "rcpt", "refuse", code=451)
-    await office.deliver(claim_batch=3)
+    await office.deliver(claim_batch=4)
     ends = sorted(office.topics(one.id)[-1] for one in office.story.decisions())
-    assert ends == ["NotificationSent", "NotificationSent", "RetryRequested"]
+    assert ends == ["NotificationCancelled", "NotificationSent", "NotificationSent", "RetryRequested"]
     office.clock.move(minutes=2)
     await office.deliver()
     assert len(await office.messages()) == 3
 
 
-@pytest.mark.parity("S1.13", "S1.MaxAttempts")
+@pytest.mark.parity("S1.MaxAttempts", "S1.13")
 async def test_the_only_attempt_ends_it_when_one_is_all_it_has(office: Office) -> None:
     ask_for_codes(office, "ann")
     await office.web.set_fault("email", "rcpt", "refuse", code=451)
@@ -190,7 +192,7 @@ async def test_no_code_or_address_is_in_the_programs_log(
         assert secret not in caplog.text
 
 
-@pytest.mark.parity("S1.d", "WRK-5", "S1.14")
+@pytest.mark.parity("S1.14", "S1.d", "WRK-5")
 async def test_the_age_counts_from_the_request_however_often_it_is_tried(office: Office) -> None:
     ask_for_codes(office, "ann")
     await office.web.set_fault("email", "rcpt", "refuse", code=451, count=FOR_EVER)
@@ -238,7 +240,7 @@ async def test_an_error_is_recorded_as_it_came_and_the_source_hears_nothing(offi
     assert office.story.source_types() == before
 
 
-@pytest.mark.parity("S2.10", "S1.11")
+@pytest.mark.parity("S1.11", "S2.10")
 async def test_only_the_newest_retry_of_a_notification_counts(office: Office) -> None:
     ask_for_codes(office, "ann")
     await office.web.set_fault("email", "rcpt", "refuse", code=451, count=2)

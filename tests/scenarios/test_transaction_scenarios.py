@@ -26,8 +26,8 @@ def open_transactions(conninfo: str) -> list[Any]:
         ).fetchall()
 
 
-@pytest.mark.parity("S2.b", "S1.b")
 @pytest.mark.parametrize("in_order", [False, True])
+@pytest.mark.parity("S1.b", "S2.b")
 async def test_no_transaction_is_open_while_a_message_is_sent(
     office: Office, conninfo: str, in_order: bool
 ) -> None:
@@ -43,7 +43,7 @@ async def test_no_transaction_is_open_while_a_message_is_sent(
     assert office.topics()[-1] == "NotificationSent"
 
 
-@pytest.mark.parity("S2.7")
+@pytest.mark.parity("S2.7", "S2.a")
 async def test_a_worker_uses_what_is_known_and_triggers_no_projection(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()

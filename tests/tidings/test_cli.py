@@ -168,6 +168,7 @@ def test_key_is_made_listed_and_revoked_with_a_database_of_its_own(tidings: Tidi
     assert tidings("projections", "rebuild", "nothing").returncode == 2
 
 
+@pytest.mark.parity("S1.1")
 def test_rebuilding_and_handling_load_no_channel() -> None:
     look = (
         "import sys; import tidings.handler_process, tidings.cli.projections;"

@@ -91,6 +91,7 @@ def test_every_setting_that_operators_know_is_there() -> None:
 
 
 @pytest.mark.parametrize("system", [ZITADEL, CODER, OUTBOX])
+@pytest.mark.parity("S2.11")
 def test_a_profile_is_a_valid_file_with_that_systems_values(site: Site, system: str) -> None:
     values = profile(system)
     lines = "".join(f"  {key}: {value}\n" for key, value in values.items())
@@ -102,6 +103,7 @@ def test_a_profile_is_a_valid_file_with_that_systems_values(site: Site, system: 
         assert str(in_force[f"workers.{key}"]).lower().removesuffix(".0") == value
 
 
+@pytest.mark.parity("S2.11")
 def test_a_profile_holds_the_numbers_that_system_has() -> None:
     assert profile(ZITADEL) == {
         "workers": "1",
@@ -120,12 +122,14 @@ def test_a_profile_holds_the_numbers_that_system_has() -> None:
     }
 
 
+@pytest.mark.parity("S1.LegacyEnabled", "S2.2")
 def test_legacy_mode_is_off_unless_it_is_asked_for(site: Site) -> None:
     assert worker_settings(site.load({})).in_order is False
     assert worker_settings(site.load({"legacy_mode": True})).in_order is True
     assert worker_settings(site.load({}, TIDINGS_WORKERS__LEGACY_MODE="true")).in_order is True
 
 
+@pytest.mark.parity("S1.MaxTtl")
 def test_a_time_to_live_reaches_the_handler_that_decides(site: Site) -> None:
     assert deployment(site.load({})).max_ttl is None
     assert deployment(site.load({"max_ttl": "5m"})).max_ttl == timedelta(minutes=5)
@@ -202,10 +206,12 @@ def test_a_process_without_pools_is_fine_where_nothing_is_to_be_delivered(site: 
         ({"legacy_mode": True}, [(False, True)]),
     ],
 )
+@pytest.mark.parity("S1.8", "S1.LegacyEnabled", "S1.Workers", "S1.RetryWorkers", "S2.2")
 def test_0_switches_a_pool_off(site: Site, workers: dict[str, Any], kinds: list[tuple[bool, ...]]) -> None:
     assert [pool.retries for pool in worker_settings(site.load(workers)).pools()] == kinds
 
 
+@pytest.mark.parity("S1.MaxAttempts", "S1.RetryDelayFactor")
 def test_retries_of_one_channel_differ_where_it_says_so(site: Site) -> None:
     given = site.load(
         {"max_attempts": 4, "channels": {"sms": {"max_attempts": 2}}},
@@ -217,6 +223,17 @@ def test_retries_of_one_channel_differ_where_it_says_so(site: Site) -> None:
     assert (told.policy_of("email").factor, told.policy_of("sms").factor) == (2.0, 3.0)
 
 
+@pytest.mark.parity(
+    "S1.Workers",
+    "S1.RetryWorkers",
+    "S1.BulkLimit",
+    "S1.RequeueEvery",
+    "S1.RetryRequeueEvery",
+    "S1.HandleActiveInstances",
+    "S1.MinRetryDelay",
+    "S1.MaxRetryDelay",
+    "S3.4",
+)
 def test_every_setting_reaches_the_worker(site: Site) -> None:
     told = worker_settings(
         site.load(

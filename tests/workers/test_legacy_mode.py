@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from uuid import UUID
 
+import pytest
+
 from notification_domain.notification_events import RetryRequested
 from tests.story import ORIGIN
 from tests.workers.conftest import Office, until
@@ -46,6 +48,7 @@ def decided(office: Office) -> list[UUID]:
     return [one.id for one in office.story.decisions()]
 
 
+@pytest.mark.parity("S2.1")
 async def test_messages_go_out_in_the_order_of_the_log(office: Office) -> None:
     users = [f"u{number}" for number in range(8)]
     tell_of(office, *users)
@@ -54,6 +57,7 @@ async def test_messages_go_out_in_the_order_of_the_log(office: Office) -> None:
     assert [mail["to"] for mail in await office.messages()] == [[f"{user}@example.com"] for user in users]
 
 
+@pytest.mark.parity("S2.4")
 async def test_one_at_a_time_an_instance_and_instances_side_by_side(office: Office) -> None:
     tell_of(office, "a1", "a2", "a3")
     tell_of(office, "b1", "b2", instance="other")
@@ -77,6 +81,7 @@ async def test_two_claims_at_once_take_one_row_an_instance(office: Office) -> No
     assert sum(len(claims) for claims in taken) == 1
 
 
+@pytest.mark.parity("S2.5", "S2.a")
 async def test_a_deferred_message_steps_aside(office: Office) -> None:
     tell_of(office, "a1", "a2", "a3")
     await office.web.set_fault("email", "rcpt", "refuse", code=450)
@@ -89,6 +94,7 @@ async def test_a_deferred_message_steps_aside(office: Office) -> None:
     assert office.topics(first)[-1] == "NotificationSent"
 
 
+@pytest.mark.parity("S2.a")
 async def test_what_its_worker_was_lost_with_steps_aside_while_it_is_tried_again(office: Office) -> None:
     tell_of(office, "a1", "a2")
     (lost,) = office.claim_in_order()
@@ -108,6 +114,7 @@ async def test_what_cannot_be_delivered_where_nobody_sends_expires_in_passing(of
     assert {office.topics(one)[-1] for one in decided(office)} == {"NotificationCancelled"}
 
 
+@pytest.mark.parity("S2.2")
 async def test_switching_modes_in_the_middle_loses_and_repeats_nothing(office: Office) -> None:
     for instance in ("acme", "other", "third"):
         tell_of(office, *(f"u{number}" for number in range(12)), instance=instance)

@@ -38,6 +38,7 @@ def tell_two(office: Office) -> tuple[UUID, UUID]:
     ],
     ids=["written by newer code", "damaged", "emptied"],
 )
+@pytest.mark.parity("S1.12")
 async def test_a_stream_that_cannot_be_read_is_left_alone_and_the_others_are_sent(
     office: Office, conninfo: str, statement: str
 ) -> None:

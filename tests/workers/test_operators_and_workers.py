@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import pytest
+
 from event_log.commands import Answer, Done, Hindered, Order, cancel, resend
 from event_log.delivery_pauses import EVERYWHERE, pause, resume
 from event_log.wakeups import Wakeups
@@ -39,6 +41,7 @@ def cancelled(office: Office) -> Answer:
     return cancel(office.log, order(office))
 
 
+@pytest.mark.parity("S1.h")
 async def test_a_cancellation_before_the_point_of_no_return_keeps_the_message_back(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -68,6 +71,7 @@ async def test_a_cancellation_after_it_is_refused_and_the_message_arrives(office
     assert office.topics()[-1] == "NotificationSent"
 
 
+@pytest.mark.parity("S1.h")
 async def test_a_resent_notice_arrives_again_as_a_message_of_its_own(office: Office) -> None:
     office.story.add_user()
     office.story.tell("user.human.password.changed", trigger_origin=ORIGIN)

@@ -109,6 +109,7 @@ async def test_a_command_that_no_longer_applies_changes_nothing(office: Office, 
     assert office.topics() == ["NotificationRequested"]
 
 
+@pytest.mark.parity("S1.12")
 async def test_each_member_of_a_group_gets_its_own_answer(office: Office) -> None:
     for user in ("ann", "bob", "cleo"):
         office.story.add_user(user)

@@ -123,6 +123,7 @@ def test_a_sentence_is_left_out_when_its_value_is_missing() -> None:
 # RND-1
 @pytest.mark.parametrize("origin", ["https://trigger.example", "http://primary.example:8080"])
 @pytest.mark.parametrize("message_type", BY_MAIL)
+@pytest.mark.parity("RND-1")
 def test_the_default_link_begins_with_the_origin(message_type: str, origin: str) -> None:
     (link,) = read(mail_request(message_type, Origin=origin)).page.links
     assert link.startswith(f"{origin}/")
@@ -131,18 +132,21 @@ def test_the_default_link_begins_with_the_origin(message_type: str, origin: str)
 @pytest.mark.parametrize(
     "message_type", ["InitCode", "VerifyEmail", "PasswordReset", "VerifyEmailOTP", "InviteUser"]
 )
+@pytest.mark.parity("RND-1")
 def test_the_default_link_carries_the_auth_request_when_there_is_one(message_type: str) -> None:
     (link,) = read(mail_request(message_type, AuthRequestID="a/7")).page.links
     assert parse_qs(urlsplit(link).query)["authRequestID"] == ["a/7"]
 
 
 @pytest.mark.parametrize("message_type", BY_MAIL)
+@pytest.mark.parity("RND-1")
 def test_the_events_template_wins_over_the_default_link(message_type: str) -> None:
     (link,) = read(mail_request(message_type, "https://my.example/{{ .Code }}?org={{.OrgID}}")).page.links
     assert link == "https://my.example/K7P2QX?org=o%261"
 
 
 # RND-2
+@pytest.mark.parity("RND-2")
 def test_tags_in_a_name_are_shown_and_not_obeyed() -> None:
     name = """<b onclick="x">Bob</b> & 'co'<script>alert(1)</script>"""
     mail = read(mail_request("VerifyEmail", DisplayName=name))
@@ -163,6 +167,7 @@ def test_a_name_cannot_break_or_reorder_lines() -> None:
 
 # RND-4 and RND-5
 @pytest.mark.parametrize("message_type", ["VerifyEmail", "PasswordlessRegistration"])
+@pytest.mark.parity("RND-4")
 def test_the_default_link_names_user_code_and_org_without_a_template(message_type: str) -> None:
     (link,) = read(mail_request(message_type)).page.links
     query = parse_qs(urlsplit(link).query)
@@ -170,6 +175,7 @@ def test_the_default_link_names_user_code_and_org_without_a_template(message_typ
 
 
 @pytest.mark.parametrize("message_type", ["VerifyEmail", "PasswordlessRegistration"])
+@pytest.mark.parity("RND-5")
 def test_the_link_is_exactly_the_template_with_its_variables_filled_in(message_type: str) -> None:
     template = "https://my.example/x?userID={{.UserID}}&code={{.Code}}&orgID={{.OrgID}}&id={{.CodeID}}"
     mail = read(mail_request(message_type, template))

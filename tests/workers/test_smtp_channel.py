@@ -60,6 +60,7 @@ class TestSmtpChannelContract(ChannelContract):
 # The pool
 
 
+@pytest.mark.parity("S1.f")
 async def test_connections_are_reused_and_never_more_than_allowed() -> None:
     async with misbehaving_smtp(Script({}, PIPELINED)) as server:
         await deliver_all(settings(server, connections=3), [MAIL] * 60)

@@ -67,6 +67,7 @@ async def test_an_invitation_that_hangs_in_transmission_waits_for_a_person(offic
     assert office.last().aftermath is Aftermath.PARK
 
 
+@pytest.mark.parity("S2.9")
 async def test_what_waits_for_its_turn_is_given_back_at_once_and_what_has_it_is_finished(
     office: Office,
 ) -> None:

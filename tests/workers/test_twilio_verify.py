@@ -53,6 +53,7 @@ CELLS: list[tuple[str, Sequence[Act], Outcome]] = [
 
 
 @pytest.mark.parametrize(("acts", "expected"), [c[1:] for c in CELLS], ids=[c[0] for c in CELLS])
+@pytest.mark.parity("S1.18")
 async def test_outcome_follows_the_table(acts: Sequence[Act], expected: Outcome) -> None:
     async with verify(*acts) as (_, channel):
         outcome = await channel.deliver(WISH, Probe())

@@ -25,6 +25,7 @@ from tests.workers.gates import Gate
 DELIVERED = ["NotificationRequested", "AttemptStarted", "TransmissionStarted", "NotificationSent"]
 
 
+@pytest.mark.parity("S1.15")
 async def test_a_code_is_delivered_with_a_link_to_the_events_origin(office: Office) -> None:
     office.story.add_user(display_name="Ann Öst", preferred_language="en")
     office.story.ask_for_code(code="K7XQ2M")
@@ -62,6 +63,7 @@ async def test_nothing_is_left_to_do_when_it_was_sent(office: Office) -> None:
     assert office.story.count("secrets") == 0
 
 
+@pytest.mark.parity("S1.7", "WRK-11")
 async def test_the_sending_is_written_back_to_the_source_stream_with_its_cause(office: Office) -> None:
     office.story.add_user(organisation_id="org-1")
     office.story.ask_for_code()
@@ -132,6 +134,7 @@ async def test_a_passkeys_write_back_names_its_code(office: Office) -> None:
     assert (written.topic, written.fact.data["id"]) == (f"{kind}.sent", "key-1")
 
 
+@pytest.mark.parity("S1.7")
 async def test_a_sessions_one_time_password_goes_to_the_sessions_user(office: Office) -> None:
     office.story.add_user()
     office.story.tell("user.human.email.verified")
@@ -186,6 +189,7 @@ async def test_a_one_time_password_by_text_message_can_be_filled_in_by_the_brows
     assert text["text"].splitlines()[-1] == "@login.acme.example #12345678"
 
 
+@pytest.mark.parity("S1.13", "NOT-7", "WRK-3")
 async def test_the_text_of_a_domain_claim_names_the_former_domain(office: Office) -> None:
     office.story.add_user(email="ann@former.example")
     office.story.tell("user.domain.claimed", user_name="ann@temp.example", trigger_origin=ORIGIN)
@@ -239,6 +243,7 @@ async def test_instances_take_turns_when_one_has_a_backlog(office: Office) -> No
 # --- what must not, or cannot yet, be sent --------------------------------------------------------
 
 
+@pytest.mark.parity("S1.6", "S1.13", "WRK-1", "WRK-9")
 async def test_nothing_is_sent_when_the_time_is_over(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code(expiry=600)
@@ -265,6 +270,7 @@ async def test_nothing_is_sent_when_the_address_must_be_verified_and_is_not(offi
     assert office.last().reason is Reason.NO_RECIPIENT
 
 
+@pytest.mark.parity("WRK-3")
 async def test_the_verified_address_stays_good_while_a_new_one_is_not_verified(office: Office) -> None:
     office.story.add_user()
     office.story.tell("user.human.email.verified")
@@ -291,6 +297,7 @@ async def test_nothing_is_sent_when_the_events_template_is_broken(office: Office
     assert office.last().reason is Reason.TEMPLATE_ERROR
 
 
+@pytest.mark.parity("S1.13", "S2.8")
 async def test_a_message_waits_for_its_user_and_goes_out_when_the_user_comes(office: Office) -> None:
     office.story.ask_for_code()
     await office.deliver()

@@ -142,6 +142,7 @@ async def test_a_worker_that_lost_its_lease_can_neither_send_nor_record(office: 
     assert before.count("TransmissionStarted") == 1
 
 
+@pytest.mark.parity("S1.b")
 async def test_a_worker_cannot_send_when_its_lease_has_run_out_though_nobody_took_over(
     office: Office,
 ) -> None:
@@ -202,6 +203,7 @@ def _lease(office: Office) -> float:
 # --- time-outs ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("S1.f", "S2.6")
 async def test_it_is_tried_again_when_nothing_moves_before_the_point_of_no_return(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -213,6 +215,7 @@ async def test_it_is_tried_again_when_nothing_moves_before_the_point_of_no_retur
     assert await office.messages() == []
 
 
+@pytest.mark.parity("S2.6")
 async def test_the_dispatch_time_out_ends_at_the_point_of_no_return(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()

@@ -45,6 +45,7 @@ TURNS: dict[str, tuple[Turn, Reason]] = {
 
 
 @pytest.mark.parametrize(("turn", "reason"), TURNS.values(), ids=TURNS)
+@pytest.mark.parity("S1.c", "S1.d")
 async def test_nothing_is_sent_when_meanwhile(office: Office, turn: Turn, reason: Reason) -> None:
     """The handler has not even seen it: the log itself is asked."""
     office.story.tell("org.added", "organisation/org-1", name="Acme")
@@ -99,6 +100,7 @@ async def test_nothing_is_sent_after_a_failure_when_the_organisation_was_removed
     assert office.last().reason is Reason.USER_INACTIVE
 
 
+@pytest.mark.parity("S1.d")
 async def test_nothing_is_sent_when_the_time_ran_out_meanwhile(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code(expiry=60)

@@ -48,6 +48,7 @@ async def test_the_queue_tells_a_retry_from_a_first_attempt(office: Office) -> N
     assert _retries(office) == [True]
 
 
+@pytest.mark.parity("S1.8")
 async def test_a_process_without_retry_workers_leaves_retries_to_others(office: Office) -> None:
     await _fail_once(office)
     office.story.add_user("bob")
@@ -60,6 +61,7 @@ async def test_a_process_without_retry_workers_leaves_retries_to_others(office: 
     assert len(await office.messages()) == 2
 
 
+@pytest.mark.parity("S1.8")
 async def test_a_process_without_workers_leaves_first_attempts_to_others(office: Office) -> None:
     await _fail_once(office)
     office.story.add_user("bob")
@@ -166,10 +168,12 @@ def _active(office: Office, most: int = 0, lifetime: float = 0.0) -> ActiveInsta
     return ActiveInstances(most, timedelta(seconds=lifetime), office.clock)
 
 
+@pytest.mark.parity("S3.a")
 def test_the_round_begins_with_those_that_wait_longest(office: Office) -> None:
     assert _active(office).turn(lambda: ["b", "a"]).recent == ("b", "a")
 
 
+@pytest.mark.parity("S3.3")
 def test_who_was_served_goes_behind_the_others(office: Office) -> None:
     active = _active(office)
     active.turn(lambda: ["a", "b", "c"])
@@ -177,6 +181,7 @@ def test_who_was_served_goes_behind_the_others(office: Office) -> None:
     assert active.turn(lambda: pytest.fail("asked again")).recent == ("b", "c", "a")
 
 
+@pytest.mark.parity("S3.2", "S3.3", "S3.4")
 def test_the_memory_is_bounded_and_expires(office: Office) -> None:
     active = _active(office, most=2, lifetime=60)
     active.turn(list)
@@ -189,6 +194,7 @@ def test_the_memory_is_bounded_and_expires(office: Office) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 100])
+@pytest.mark.parity("S1.10", "S3.b")
 async def test_everybody_has_a_turn_however_few_are_remembered(office: Office, most: int) -> None:
     """One instance with a backlog and nine with a little: rounds of three reach each of them."""
     for number in range(10):

@@ -20,6 +20,7 @@ from tests.workers.conftest import Office
 FOR_EVER = 1000
 
 
+@pytest.mark.parity("S1.5", "WRK-4", "WRK-7")
 async def test_a_temporary_refusal_is_tried_again_with_a_growing_backoff(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -42,6 +43,7 @@ async def test_a_temporary_refusal_is_tried_again_with_a_growing_backoff(office:
     assert len(await office.messages()) == 1
 
 
+@pytest.mark.parity("S1.5", "S1.14", "WRK-6")
 async def test_nothing_happens_before_the_backoff_is_over(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -57,6 +59,7 @@ async def test_nothing_happens_before_the_backoff_is_over(office: Office) -> Non
 @pytest.mark.parametrize(
     ("stage", "action"), [("dot", "refuse"), ("data", "disconnect"), ("connect", "refuse")]
 )
+@pytest.mark.parity("S1.e")
 async def test_what_was_certainly_not_taken_is_tried_again(office: Office, stage: str, action: str) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -70,6 +73,7 @@ async def test_what_was_certainly_not_taken_is_tried_again(office: Office, stage
     assert office.topics()[-1] == "NotificationSent"
 
 
+@pytest.mark.parity("S1.4", "S1.14")
 async def test_a_retry_goes_to_the_recipient_as_it_was(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -84,6 +88,7 @@ async def test_a_retry_goes_to_the_recipient_as_it_was(office: Office) -> None:
     assert retry.recipient.last_email == "ann@example.com"
 
 
+@pytest.mark.parity("S1.6", "S1.14", "WRK-8")
 async def test_the_attempts_of_a_message_end(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -100,6 +105,7 @@ async def test_the_attempts_of_a_message_end(office: Office) -> None:
     assert office.story.count("secrets") == 0
 
 
+@pytest.mark.parity("S1.14", "WRK-5")
 async def test_a_retry_is_given_up_when_the_time_is_over(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code(expiry=300)
@@ -112,6 +118,7 @@ async def test_a_retry_is_given_up_when_the_time_is_over(office: Office) -> None
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "dot"])
+@pytest.mark.parity("S1.18", "S1.e", "WRK-12")
 async def test_a_final_refusal_ends_the_message(office: Office, stage: str) -> None:
     office.story.add_user()
     office.story.ask_for_code()
