@@ -9,7 +9,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeAlias
 
 import msgspec
 
@@ -17,6 +21,10 @@ from tests.parity.rows import ROOT, Breakage, Row, file_and_name, halves
 
 ROOMS = ("notification_domain", "event_log", "projections", "workers", "api", "tidings")
 COLLECTION_FAILED = 2
+
+Trees: TypeAlias = SimpleQueue[Path]
+"""Copies that nobody works in."""
+
 _VERDICT = re.compile(r"^(PASSED|FAILED|ERROR) (\S+?::\w+)", re.MULTILINE)
 
 
@@ -32,18 +40,27 @@ class Seen(msgspec.Struct, frozen=True):
     failed: frozenset[str]
 
 
-def break_rows(ids: list[str]) -> int:
+def break_rows(ids: list[str], jobs: int) -> int:
     """Exit status: 0 when every breakage was noticed and every test noticed one."""
     found = halves()
     rows = [row for half in found for row in half.row if row.tests and (not ids or row.id in ids)]
     breakages = {one.name: one for half in found for one in half.breakage}
-    with tempfile.TemporaryDirectory(prefix="tidings-parity-") as directory:
-        tree = Path(directory)
+    with tempfile.TemporaryDirectory(prefix="tidings-parity-") as directory, ThreadPoolExecutor(jobs) as pool:
+        trees = _copies(Path(directory), jobs)
+        tests = sorted({test for row in rows for test in row.tests})
+        list(pool.map(lambda number: _check_unbroken(trees, tests[number::jobs]), range(jobs)))
+        seen = pool.map(lambda name: _see(trees, breakages[name], _tests_of(rows, name)), _names(rows))
+        return _report(rows, {one.breakage: one for one in seen})
+
+
+def _copies(directory: Path, jobs: int) -> Trees:
+    trees = Trees()
+    for number in range(jobs):
+        tree = directory / f"{number}"
         _copy(tree)
         _check_imports(tree)
-        _check_unbroken(tree, rows)
-        seen = {name: _see(tree, breakages[name], _tests_of(rows, name)) for name in _names(rows)}
-    return _report(rows, seen)
+        trees.put(tree)
+    return trees
 
 
 def _copy(tree: Path) -> None:
@@ -81,8 +98,20 @@ def _check_imports(tree: Path) -> None:
             raise CannotBreak(f"{room} comes from {shown}, not from the copy")
 
 
-def _check_unbroken(tree: Path, rows: list[Row]) -> None:
-    seen = _run(tree, "unbroken", sorted({test for row in rows for test in row.tests}))
+@contextmanager
+def _one_of(trees: Trees) -> Iterator[Path]:
+    tree = trees.get()
+    try:
+        yield tree
+    finally:
+        trees.put(tree)
+
+
+def _check_unbroken(trees: Trees, tests: list[str]) -> None:
+    if not tests:
+        return
+    with _one_of(trees) as tree:
+        seen = _run(tree, "unbroken", tests)
     if seen.failed:
         raise CannotBreak("these fail unbroken: " + ", ".join(sorted(seen.failed)))
 
@@ -99,8 +128,15 @@ def _run(tree: Path, breakage: str, tests: list[str]) -> Seen:
     return Seen(breakage, frozenset(test for _, test in verdicts) - failed, failed)
 
 
-def _see(tree: Path, breakage: Breakage, tests: list[str]) -> Seen:
-    file = tree / breakage.file
+def _see(trees: Trees, breakage: Breakage, tests: list[str]) -> Seen:
+    with _one_of(trees) as tree, _broken(tree / breakage.file, breakage):
+        seen = _run(tree, breakage.name, tests)
+    _say(f"{breakage.name}: {len(seen.failed)} of {len(seen.failed | seen.passed)} tests fail")
+    return seen
+
+
+@contextmanager
+def _broken(file: Path, breakage: Breakage) -> Iterator[None]:
     whole = file.read_text()
     if whole.count(breakage.old) != 1:
         raise CannotBreak(
@@ -108,11 +144,9 @@ def _see(tree: Path, breakage: Breakage, tests: list[str]) -> Seen:
         )
     file.write_text(whole.replace(breakage.old, breakage.new))
     try:
-        seen = _run(tree, breakage.name, tests)
+        yield
     finally:
         file.write_text(whole)
-    _say(f"{breakage.name}: {len(seen.failed)} of {len(seen.failed | seen.passed)} tests fail")
-    return seen
 
 
 def _tests_of(rows: list[Row], breakage: str) -> list[str]:
@@ -127,14 +161,14 @@ def _report(rows: list[Row], seen: dict[str, Seen]) -> int:
     _say("")
     faults = 0
     for row in rows:
-        survivors = list(_survivors(row, seen))
-        faults += bool(survivors)
-        _say(f"{row.id:<22} {'; '.join(survivors) or 'broken and noticed'}")
+        complaints = list(survivors(row, seen))
+        faults += bool(complaints)
+        _say(f"{row.id:<26} {'; '.join(complaints) or 'broken and noticed'}")
     _say(f"\n{len(rows)} rows, {len(seen)} breakages, {faults} rows that do not notice")
     return int(faults > 0)
 
 
-def _survivors(row: Row, seen: dict[str, Seen]) -> Iterator[str]:
+def survivors(row: Row, seen: dict[str, Seen]) -> Iterator[str]:
     tests = {"::".join(file_and_name(test)) for test in row.tests}
     for name in row.breakages:
         if not tests & seen[name].failed:

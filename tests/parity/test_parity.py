@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parity.breaking import Seen, survivors
 from tests.parity.rows import ROOT, Half, Row, file_and_name, halves, marked_tests, read_half
 
 FILES = sorted(Path(__file__).parent.glob("*.toml"))
@@ -59,3 +60,23 @@ def test_every_breakage_fits_the_code_and_is_used() -> None:
 def test_the_document_is_written_from_the_rows() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "scripts" / "parity"), "--check"], check=False)
     assert done.returncode == 0, "docs/parity.md is stale: run scripts/parity --write"
+
+
+@pytest.mark.parametrize(
+    ("failed", "complaints"),
+    [
+        ({"all": {"a", "b"}, "some": {"b"}}, []),
+        ({"all": {"a"}, "some": {"b"}}, []),
+        ({"all": {"a", "b"}, "some": set()}, ["NOBODY NOTICES some"]),
+        ({"all": {"a"}, "some": {"a"}}, ["NEVER FAILS tests/x.py::b"]),
+    ],
+)
+def test_a_row_is_content_when_breakages_and_tests_meet(
+    failed: dict[str, set[str]], complaints: list[str]
+) -> None:
+    row = Row("S1.1", tests=("tests/x.py::a[1]", "tests/x.py::b"), breakages=("all", "some"))
+    seen = {
+        name: Seen(name, frozenset(), frozenset(f"tests/x.py::{test}" for test in tests))
+        for name, tests in failed.items()
+    }
+    assert list(survivors(row, seen)) == complaints
