@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 import pytest
 
@@ -11,9 +12,20 @@ from notification_domain.notification_events import NotificationRequested, Retry
 from tests.story import ORIGIN
 from tests.workers.conftest import Office, notification_of, until
 from tests.workers.gates import Gate
+from workers.routes import FixedRoutes
 
 FOR_EVER = 1000
 AN_HOUR = 3600.0
+
+
+class Watched(FixedRoutes):
+    """Counts the looks at the queue: each begins by asking which channels are served."""
+
+    looks = 0
+
+    def channels(self) -> Collection[str]:
+        self.looks += 1
+        return super().channels()
 
 
 def ask_for_codes(office: Office, *users: str) -> None:
@@ -94,7 +106,10 @@ async def test_one_round_takes_no_more_than_the_bulk_limit(office: Office) -> No
 
 @pytest.mark.parity("S1.9", "S1.RequeueEvery", "S1.10")
 async def test_rounds_repeat_after_their_pause_without_a_wake_up(office: Office) -> None:
-    async with office.working(poll=0.02, retry_poll=AN_HOUR):
+    routes = Watched(office.routes())
+    async with office.working(routes, poll=0.02, retry_in_flight=0):
+        await until(lambda: routes.looks > 0)
+        office.clock.move(seconds=1)  # so that the first look cannot have found what comes now
         ask_for_codes(office, "ann")
         await until(lambda: office.topics()[-1] == "NotificationSent")
 
@@ -103,8 +118,8 @@ async def test_rounds_repeat_after_their_pause_without_a_wake_up(office: Office)
 async def test_rounds_of_retries_repeat_after_a_pause_of_their_own(office: Office) -> None:
     ask_for_codes(office, "ann")
     await office.web.set_fault("email", "rcpt", "refuse", code=451)
-    async with office.working(poll=AN_HOUR, retry_poll=0.02):
-        await until(lambda: "RetryRequested" in office.topics())
+    async with office.working(poll=AN_HOUR, retry_poll=0.02) as worker:
+        await until(lambda: "RetryRequested" in office.topics() and not worker._under_way)
         office.clock.move(minutes=2)
         await until(lambda: office.topics()[-1] == "NotificationSent")
 
