@@ -195,7 +195,6 @@ def test_each_trigger_is_decided_once_when_the_handler_starts_over(story: Story)
     assert [story.rows(table, "*") for table in ("events", "due_notifications", "secrets")] == before
 
 
-@pytest.mark.parity("S1.a")
 def test_each_trigger_is_decided_once_when_two_handlers_run_at_the_same_time(
     log: Log, story: Story, clock: Clock
 ) -> None:
