@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 
 import pytest
 
 from event_log.envelope import SourceEvent
 from notification_domain.notification_events import NotificationRequested, RetryRequested
 from tests.story import ORIGIN
-from tests.workers.conftest import Office, notification_of, until
+from tests.workers.conftest import Office, Watched, notification_of, until
 from tests.workers.gates import Gate
-from workers.routes import FixedRoutes
 
 FOR_EVER = 1000
 AN_HOUR = 3600.0
-
-
-class Watched(FixedRoutes):
-    """Counts the looks at the queue: each begins by asking which channels are served."""
-
-    looks = 0
-
-    def channels(self) -> Collection[str]:
-        self.looks += 1
-        return super().channels()
 
 
 def ask_for_codes(office: Office, *users: str) -> None:

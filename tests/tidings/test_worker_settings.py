@@ -200,9 +200,9 @@ def test_a_process_without_pools_is_fine_where_nothing_is_to_be_delivered(site: 
 @pytest.mark.parametrize(
     ("workers", "kinds"),
     [
-        ({}, [(False,), (True,)]),
+        ({}, [(False,), (True,), (False,)]),  # the last keeps places for codes
         ({"workers": 0}, [(True,)]),
-        ({"retry_workers": 0}, [(False,)]),
+        ({"retry_workers": 0}, [(False,), (False,)]),
         ({"legacy_mode": True}, [(False, True)]),
     ],
 )
@@ -258,8 +258,9 @@ def test_every_setting_reaches_the_worker(site: Site) -> None:
             }
         )
     )
-    first, retries = told.pools()
-    assert (first.size, first.batch, first.poll) == (7, 5, 2.0)
+    first, retries, codes = told.pools()
+    assert (first.size + codes.size, first.batch, first.poll) == (7, 5, 2.0)
+    assert codes.poll == first.poll
     assert (retries.size, retries.batch, retries.poll) == (3, 3, 3.0)
     assert (told.startup_drain, told.max_active_instances, told.max_claims) == (False, 9, 6)
     assert told.handle_active_instances == timedelta(minutes=1)

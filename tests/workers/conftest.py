@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from workers.channels.smtp import SmtpChannel
 from workers.channels.smtp_settings import SmtpSettings
 from workers.channels.twilio_sms import TwilioChannel, TwilioSettings
 from workers.rendering.mail import Sender
-from workers.routes import Route, Routes
+from workers.routes import FixedRoutes, Route, Routes
 from workers.worker import Worker, WorkerSettings
 
 SENDER = Sender("no-reply@tidings.example", "Tidings")
@@ -46,6 +46,16 @@ async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110  # the database has no event to wait for
             await asyncio.sleep(_PAUSE)
+
+
+class Watched(FixedRoutes):
+    """Counts the looks at the queue: each begins by asking which channels are served."""
+
+    looks = 0
+
+    def channels(self) -> Collection[str]:
+        self.looks += 1
+        return super().channels()
 
 
 class Office:

@@ -12,7 +12,7 @@ import pytest
 from notification_domain.backoff import RetryPolicy
 from notification_domain.notification_events import RetryRequested
 from tests.story import ORIGIN
-from tests.workers.conftest import POLICY, Office, notification_of, until
+from tests.workers.conftest import POLICY, Office, Watched, notification_of, until
 from tests.workers.gates import Gate
 from workers.active_instances import ActiveInstances
 from workers.channels.port import Channel
@@ -54,8 +54,12 @@ async def test_a_process_without_retry_workers_leaves_retries_to_others(office: 
     office.story.add_user("bob")
     office.story.ask_for_code("bob")
     office.story.handle()
-    async with office.working(retry_in_flight=0):
+    routes = Watched(office.routes())
+    async with office.working(routes, retry_in_flight=0):
         await until(lambda: _retries(office) == [True])
+        seen = routes.looks
+        await until(lambda: routes.looks > seen + 3)
+        assert _retries(office) == [True]
     async with office.working(in_flight=0):
         await until(lambda: not office.busy())
     assert len(await office.messages()) == 2
