@@ -21,6 +21,7 @@ _TIMELINES = """
 SELECT originator_id, array_agg(topic ORDER BY originator_version), max(recorded_at)
   FROM events
  WHERE starts_with(topic, 'notification.')
+   AND topic <> 'notification.feedback.received'  -- told beside the story, even after its end
  GROUP BY originator_id
 """
 _POSITIONS = "SELECT event_id, notification_id FROM events WHERE event_id IS NOT NULL"

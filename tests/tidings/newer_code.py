@@ -22,8 +22,8 @@ NEW_EVENT: Sequence[Patch] = (
     ),
     (
         "notification_domain/notification_events.py",
-        "    | ResendRequested\n)",
-        "    | ResendRequested\n    | AttemptNoted\n)",
+        "    | FeedbackReceived\n)",
+        "    | FeedbackReceived\n    | AttemptNoted\n)",
     ),
     (
         "event_log/topics.py",
