@@ -161,7 +161,8 @@ async def _hook_case(house: Theatre, wish: str) -> None:
         }
         await _strike(case, "worker", wish, lambda: _reported(case) == 1, **given_up)
         told = [request.headers["webhook-id"] for request in receiver.requests]
-        if wish.startswith("hook.answered"):
+        # One that was frozen may wake before anybody has taken over: then one call is enough.
+        if wish.startswith("hook.answered") and "stop" not in wish:
             assert len(told) == 2
         assert set(told) == {f"{stream(1)}-3"}
         assert len(told) <= 2
