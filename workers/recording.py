@@ -23,6 +23,7 @@ from event_log.log import Append, Log, later_events
 from event_log.notifications import Move, cause_of, store
 from notification_domain import identity
 from notification_domain.notification import (
+    Cancel,
     Command,
     Progress,
     RecordOutcome,
@@ -165,11 +166,22 @@ def _decide(
         return Refused("the lease has run out")
     if versions[mine.notification] != mine.version:
         return Refused("the stream went on")
-    command = step.command
+    command, objection = step.command, obstacles.get(mine.notification)
     if isinstance(command, StartTransmission):
-        command = _objected(command, obstacles.get(mine.notification))
+        command = _objected(command, objection)
+    elif _may_be_over(command) and objection is None:
+        return Refused("what stood against it is over")
     events = decide(mine.state, command)
     return Advanced(replace(mine, state=fold(events, mine.state), version=mine.version + len(events)), events)
+
+
+def _is_judged_now(command: Command) -> bool:
+    return isinstance(command, StartTransmission) or _may_be_over(command)
+
+
+def _may_be_over(command: Command) -> bool:
+    """A user may have been unlocked since a worker looked; what else stands against a message stays."""
+    return isinstance(command, Cancel) and command.reason is Reason.USER_INACTIVE
 
 
 def _objected(command: StartTransmission, objection: Objection | None) -> StartTransmission:
@@ -197,12 +209,12 @@ def _move(answer: Advanced) -> Move:
 
 
 def _obstacles(append: Append, steps: Sequence[Step]) -> dict[UUID, Objection]:
-    """What stands against those that are about to transmit, looked up under the append lock."""
-    ready = [step.subject for step in steps if isinstance(step.command, StartTransmission)]
-    if not ready:
+    """What stands against those that are about to transmit or to be cancelled, under the append lock."""
+    judged = [step.subject for step in steps if _is_judged_now(step.command)]
+    if not judged:
         return {}
-    found = objections(append.log, append.cursor, ready)
-    return {one.held.notification: what for one, what in zip(ready, found, strict=True) if what is not None}
+    found = objections(append.log, append.cursor, judged)
+    return {one.held.notification: what for one, what in zip(judged, found, strict=True) if what is not None}
 
 
 def objections(log: Log, cursor: LogCursor, subjects: Sequence[Subject]) -> list[Objection | None]:

@@ -64,6 +64,18 @@ async def test_a_step_is_stored_and_answered_with_what_it_led_to(office: Office,
     assert answer.held == reload(office.log, subject.held)
 
 
+async def test_a_lock_that_is_over_by_the_time_of_writing_cancels_nothing(
+    office: Office, subject: Subject
+) -> None:
+    office.story.tell("user.locked")
+    cancel = Cancel(Reason.USER_INACTIVE)
+    office.story.tell("user.unlocked")
+    assert isinstance(take(office, subject, cancel), Refused)
+    office.story.tell("user.locked")
+    assert isinstance(take(office, subject, cancel), Advanced)
+    assert office.last().reason is Reason.USER_INACTIVE
+
+
 async def test_an_attempt_going_on_keeps_its_row_and_its_lease(office: Office, subject: Subject) -> None:
     before = office.story.rows("due_notifications", "*")
     take(office, subject, start(office, subject), StartTransmission(office.clock()))
