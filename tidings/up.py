@@ -108,7 +108,7 @@ def plans_for(settings: Settings, address: str, door: socket.socket) -> list[lis
     # A worker has its own bound for what it has begun, and then a moment for its last words.
     patience = settings.workers.stop_timeout.total_seconds() + PATIENCE
     workers = [
-        ChildPlan(f"worker-{count}", ("worker",), shared, patience=patience)
+        ChildPlan(f"worker-{count}", ("worker",), shared | _metrics_port(settings, count), patience=patience)
         for count in range(1, settings.workers.processes + 1)
     ]
     return [
@@ -116,6 +116,12 @@ def plans_for(settings: Settings, address: str, door: socket.socket) -> list[lis
         [ChildPlan("handler", ("handler",), shared), *workers],
         [api],
     ]
+
+
+def _metrics_port(settings: Settings, count: int) -> dict[str, str]:
+    """Each worker has a port of its own, counted from 1."""
+    first = settings.workers.metrics_port
+    return {} if first is None else {f"{PREFIX}WORKERS__METRICS_PORT": str(first + count - 1)}
 
 
 def _shared_environment(settings: Settings, address: str) -> dict[str, str]:

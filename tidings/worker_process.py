@@ -17,6 +17,7 @@ from tidings.running import run_fast, stop_on_signals
 from tidings.sandbox_use import channels_without_provider, sandbox_is_wanted, sandbox_place
 from tidings.settings import Settings
 from tidings.supervised import say_ready
+from tidings.worker_metrics import metrics_served
 from tidings.worker_settings import Channels
 from tidings.worker_settings import WorkerSettings as RetrySettings
 from workers.channels.address_guard import networks
@@ -95,7 +96,11 @@ async def _deliver(settings: Settings, log: Log) -> None:
     def wake() -> None:
         loop.call_soon_threadsafe(worker.wake)
 
-    with stop_on_signals() as stop, closing(Wakeups(log.database.conninfo)) as wakeups:
+    with (
+        metrics_served(worker, settings.host, settings.workers.metrics_port),
+        stop_on_signals() as stop,
+        closing(Wakeups(log.database.conninfo)) as wakeups,
+    ):
         wakeups.subscribe("due", call=wake)
         wakeups.start()
         async with _reporting(settings, log):

@@ -116,6 +116,13 @@ class WorkerSettings(SettingsGroup):
     legacy_mode: bool = Field(
         default=False, description="One notification an instance at a time, in the order of the log."
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of a worker process's own numbers for Prometheus, at /metrics; unset: nowhere. "
+        "Further processes of `tidings up` take the ports that follow.",
+    )
     channels: Channels = Channels()
 
     @model_validator(mode="after")

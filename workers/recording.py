@@ -68,6 +68,15 @@ class Held(msgspec.Struct, frozen=True):
     def request(self) -> NotificationRequested:
         return self.progress.request
 
+    @property
+    def title(self) -> str:
+        """How lines of the log name it, and whose attempt it is."""
+        progress = self.progress
+        return (
+            f"{self.notification} by {progress.request.channel}"
+            f" (attempt {progress.attempt}, lease {self.token})"
+        )
+
 
 class Around(msgspec.Struct, frozen=True):
     """An organisation or an instance, as known when it was loaded."""

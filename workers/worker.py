@@ -11,7 +11,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from enum import Enum, auto
 from typing import TypeAlias, assert_never
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -33,7 +32,9 @@ from workers.preparing import Prepared
 from workers.recorder import Recorder
 from workers.recording import Advanced, Held, Step, Subject
 from workers.routes import FixedRoutes, Route, Routes
+from workers.stages import Stage, Staged
 from workers.starting import Starting
+from workers.tally import Kind, Tally, kind_of
 from workers.turns import Rank, Turns
 from workers.worker_settings import WorkerSettings
 
@@ -75,11 +76,16 @@ class Worker:
         self._claims = [Claims(pool, self._claim, self._begin) for pool in settings.pools()]
         self._under_way: dict[asyncio.Task[None], _Delivery] = {}
         self._crowds: Counter[str] = Counter()
+        self.tally = Tally()
 
     def wake(self) -> None:
         """Something may be due; call it in the loop's own thread."""
         for claims in self._claims:
             claims.wake()
+
+    def under_way(self) -> list[tuple[Kind, Stage]]:
+        """What is being delivered, and how far it has come; for any thread."""
+        return [(kind_of(one.subject.held), one.stage) for one in list(self._under_way.values())]
 
     async def run(self, stopped: asyncio.Event) -> None:
         renewal = asyncio.create_task(self._renew_leases())
@@ -130,6 +136,7 @@ class Worker:
         task = asyncio.create_task(self._deliver(delivery))
         self._under_way[task] = delivery
         self._crowds[delivery.subject.held.instance] += 1
+        self.tally.begun(delivery.subject.held, self._clock())
         task.add_done_callback(self._ended)
         return task
 
@@ -144,9 +151,10 @@ class Worker:
     async def _deliver(self, delivery: _Delivery) -> None:
         try:
             await delivery.run()
+            delivery.count(self.tally)
         except Exception:
             # Nothing was recorded: the lease runs out and another claim looks at what the log says.
-            _logger.exception("delivery of %s failed", delivery.lease[0])
+            _logger.exception("delivery of %s failed", delivery.subject.held.title)
 
     async def send(self, prepared: Prepared, delivery: _Delivery) -> Outcome | None:
         """One attempt on the channel; the dispatch time-out ends at the point of no return."""
@@ -184,7 +192,7 @@ class Worker:
         )
         answer = await self._recorder.record(Step(subject, command))
         if not isinstance(answer, Advanced):
-            _logger.warning("the outcome of %s came late: %s", held.notification, answer.why)
+            _logger.warning("the outcome of %s came late: %s", held.title, answer.why)
             await self._tell_late(held, outcome)
         elif isinstance(answer.held.state, Waiting) and answer.held.progress.not_before <= self._clock():
             self.wake()
@@ -254,28 +262,16 @@ class Worker:
             _logger.warning("%s leases run out by themselves: %s", len(leases), error)
 
 
-class Stage(Enum):
-    """How far one delivery has come."""
-
-    WAITING = auto()
-    """For its turn on the channel."""
-    DISPATCHING = auto()
-    ASKING = auto()
-    """Whether it may pass the point of no return."""
-    TRANSMITTING = auto()
-    ANSWERED = auto()
-
-
-class _Delivery:
+class _Delivery(Staged):
     """One attempt under way."""
 
     def __init__(self, worker: Worker, subject: Subject, prepared: Prepared) -> None:
+        super().__init__()
         self._worker = worker
         self._subject = subject
         self.prepared = prepared
         self.rank = worker.rank(subject.held)
         self.limit: asyncio.Timeout | None = None
-        self.stage = Stage.WAITING
         self._outcome: Outcome | None = None
 
     @property
@@ -305,6 +301,11 @@ class _Delivery:
             self.limit.reschedule(None)
         failpoint("worker.transmitting")
         return True
+
+    def count(self, tally: Tally) -> None:
+        seconds = self.seconds_on_the_channel()
+        if self._outcome is not None and seconds is not None:
+            tally.ended(self._subject.held, self._outcome, seconds)
 
     def last_word(self) -> Outcome | None:
         """What is to be recorded when it is cut short; None when nothing has happened that matters."""

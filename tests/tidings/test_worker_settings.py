@@ -81,6 +81,7 @@ EVERY_SETTING = [
     "store_sync_interval",
     "startup_drain",
     "jitter",
+    "metrics_port",
     "channels",
 ]
 
@@ -162,6 +163,7 @@ def test_another_systems_name_is_refused_in_the_environment_too(site: Site) -> N
     assert told == "TIDINGS_WORKERS__LEASE_COUNT is not a setting; did you mean workers.bulk_limit?"
 
 
+@pytest.mark.parity("S5.14", "LSE-3")
 @pytest.mark.parametrize(
     ("workers", "sentence"),
     [
@@ -192,6 +194,7 @@ def test_settings_that_contradict_each_other_are_refused_with_a_sentence(
     assert sentence in site.refusal(workers)
 
 
+@pytest.mark.parity("S6.1")
 def test_a_process_without_pools_is_fine_where_nothing_is_to_be_delivered(site: Site) -> None:
     given = site.load({"workers": 0, "retry_workers": 0, "processes": 0})
     assert worker_settings(given).pools() == []
