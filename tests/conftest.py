@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from event_log.database import Database
 from event_log.deployment_key import DeploymentKey
 from event_log.log import Log
 from event_log.migrations import migrate
+from tests.leftovers import Leftovers, for_everybody, runner_of
 from tidings.postgres.use import embedded_postgres
 
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -28,12 +30,19 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set up before, so torn down after, everything else of a test."""
+    leftovers = Leftovers(runner_of(request))
+    yield
+    assert leftovers.found() == []
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    with (
-        tempfile.TemporaryDirectory(prefix="tidings-test-") as directory,
-        embedded_postgres(Path(directory)) as conninfo,
-    ):
+    with tempfile.TemporaryDirectory(prefix="tidings-test-") as directory, ExitStack() as held:
+        with for_everybody():
+            conninfo = held.enter_context(embedded_postgres(Path(directory)))
         yield conninfo
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -42,16 +43,17 @@ async def test_it_is_alive_but_not_ready_when_a_table_is_missing(
 
 
 @pytest.fixture
-def lost(dependencies: ApiDependencies) -> ApiDependencies:
+def lost(dependencies: ApiDependencies) -> Iterator[ApiDependencies]:
     """Dependencies whose database nobody can reach."""
     away = Database("host=127.0.0.1 port=1 dbname=none", connect_timeout=0.2)
-    return ApiDependencies(
+    yield ApiDependencies(
         database=away,
         log=dependencies.log,
         intake=dependencies.intake,
         clock=dependencies.clock,
         cursor_key=b"c" * 32,
     )
+    away.close()
 
 
 async def test_nothing_answers_500_when_the_database_is_away(lost: ApiDependencies) -> None:
