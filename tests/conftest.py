@@ -19,7 +19,7 @@ from event_log.database import Database
 from event_log.deployment_key import DeploymentKey
 from event_log.log import Log
 from event_log.migrations import migrate
-from tests.leftovers import Leftovers, for_everybody, runner_of
+from tests.leftovers import for_everybody, leftovers_of
 from tidings.postgres.use import embedded_postgres
 
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -33,7 +33,7 @@ _numbers = itertools.count()
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Set up before, so torn down after, everything else of a test."""
-    leftovers = Leftovers(runner_of(request))
+    leftovers = leftovers_of(request)
     yield
     assert leftovers.found() == []
 

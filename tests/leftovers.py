@@ -28,8 +28,9 @@ def for_everybody() -> Iterator[None]:
 class Leftovers:
     """Sees what is there when a test begins, and what more when it is over."""
 
-    def __init__(self, runner: asyncio.Runner | None) -> None:
+    def __init__(self, runner: asyncio.Runner | None, *, sockets: bool = True) -> None:
         self._runner = runner
+        self._looks_at_sockets = sockets
         if runner is not None:
             runner.get_loop()
         self._threads = set(threading.enumerate())
@@ -51,7 +52,7 @@ class Leftovers:
             await asyncio.sleep(0.01)
 
     def _all(self) -> list[str]:
-        sockets = _sockets() - self._sockets
+        sockets = _sockets() - self._sockets if self._looks_at_sockets else set()
         return [*self._tasks(), *map(repr, self._more_threads()), *(_described(one) for one in sockets)]
 
     def _tasks(self) -> list[str]:
@@ -65,15 +66,16 @@ class Leftovers:
         return [thread for thread in new if not thread.name.startswith(_OF_THE_LOOP)]
 
 
-def runner_of(request: pytest.FixtureRequest) -> asyncio.Runner | None:
-    """What runs a coroutine with a loop of its own; the plugin has no public name for it."""
+def leftovers_of(request: pytest.FixtureRequest) -> Leftovers:
+    """A loop that tests share stands still between them, so what it has to close is closed later."""
     marker = request.node.get_closest_marker("asyncio")
-    shares_a_loop = marker is not None and "loop_scope" in marker.kwargs
-    if shares_a_loop or not inspect.iscoroutinefunction(getattr(request, "function", None)):
-        return None
-    runner = request.getfixturevalue("_function_scoped_runner")
+    if marker is not None and "loop_scope" in marker.kwargs:
+        return Leftovers(None, sockets=False)
+    if not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        return Leftovers(None)
+    runner = request.getfixturevalue("_function_scoped_runner")  # the plugin has no public name for it
     assert isinstance(runner, asyncio.Runner)
-    return runner
+    return Leftovers(runner)
 
 
 def _current(loop: asyncio.AbstractEventLoop) -> asyncio.Task[object] | None:

@@ -171,6 +171,7 @@ async def test_another_instances_notification_is_not_found(
     assert [item["id"] for item in page["items"]] == [str(stream(0, "other"))]
 
 
+@pytest.mark.parity("S5.d")
 async def test_a_timeline_tells_what_happened_oldest_first(client: httpx2.AsyncClient, log: Log) -> None:
     positions = write(log, 1, [requested(1), *RETRIED, *SENT])
     detail = (await client.get(f"/v1/notifications/{stream(1)}")).json()

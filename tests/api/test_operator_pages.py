@@ -225,6 +225,7 @@ async def test_only_small_strict_json_is_a_command(
     assert answer.status_code == status
 
 
+@pytest.mark.parity("S5.14", "LSE-13")
 @pytest.mark.parametrize(
     ("path", "scope"),
     [
@@ -249,6 +250,7 @@ async def test_a_key_without_the_scope_is_denied(
 # --- delivery -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("LSE-14")
 async def test_a_pause_is_shown_with_its_reason_until_it_is_over(client: httpx2.AsyncClient) -> None:
     paused = await post(client, "delivery/pause", REASON | {"channel": "email"})
     assert paused.status_code == 200
@@ -265,6 +267,7 @@ async def test_a_pause_is_shown_with_its_reason_until_it_is_over(client: httpx2.
     assert over.json() == {"changed": True, "items": []}
 
 
+@pytest.mark.parity("LSE-13")
 async def test_only_operators_pause_the_whole_deployment(
     client: httpx2.AsyncClient, make_key: Callable[..., str]
 ) -> None:

@@ -39,6 +39,7 @@ def revealed(log: Log, reference: str) -> str:
         return secret_store.reveal(connection.cursor(), log.secret_seal, [reference])[reference]
 
 
+@pytest.mark.parity("S4.7")
 async def test_one_is_active_after_another_was_activated(client: httpx2.AsyncClient) -> None:
     assert (await done(client, "GET")) == {"items": [], "unreadable": None}
     await done(client, "POST", "", TWILIO)
@@ -96,6 +97,7 @@ async def test_only_what_is_named_changes(client: httpx2.AsyncClient) -> None:
     assert changed["provider"]["description"] == "Main"
 
 
+@pytest.mark.parity("S4.3")
 async def test_what_is_missing_is_named_when_it_is_activated(
     client: httpx2.AsyncClient, append: Callable[..., Any]
 ) -> None:

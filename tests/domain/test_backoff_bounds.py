@@ -50,8 +50,8 @@ def test_the_cap_wins_when_it_is_below_the_shortest_delay() -> None:
     assert seconds(None, RetryPolicy(min_delay=10.0, max_delay=4.0)) == 4.0
 
 
+@pytest.mark.parity("S1.MaxRetryDelay", "S1.17", "S6.7", "S6.d")
 @given(st.none() | delays, policies, jitters)
-@pytest.mark.parity("S1.MaxRetryDelay", "S1.17")
 def test_every_delay_keeps_its_bounds(previous: float | None, policy: RetryPolicy, jitter: float) -> None:
     """S1.17: uniform in [current, current x factor), never under the minimum, never over the maximum."""
     current = max(previous or 0.0, policy.min_delay)
@@ -70,6 +70,7 @@ def test_delays_never_shrink(policy: RetryPolicy, luck: list[float]) -> None:
         previous = delay
 
 
+@pytest.mark.parity("S6.7")
 @pytest.mark.parametrize(
     ("share", "previous", "chance", "delay"),
     [

@@ -165,6 +165,7 @@ def test_it_is_written_down_who_resolved_it(command: Command, event: dict[str, s
 # --- closed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("S6.8")
 @pytest.mark.parametrize("ending", [SENT, CANCELLED])
 def test_a_new_cycle_begins_when_an_operator_asks_again(ending: Event) -> None:
     story = given(REQUESTED, ATTEMPT, TRANSMISSION, ending).when(ASK_AGAIN).then(RESEND).is_now(Waiting)

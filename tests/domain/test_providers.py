@@ -50,6 +50,7 @@ def after(*facts: ProviderFact) -> Providers:
 BOTH = after(MAIN, HOOK)
 
 
+@pytest.mark.parity("S4.7")
 def test_activating_one_deactivates_the_others() -> None:
     assert after(MAIN, HOOK, ProviderActivated(id="main")).active == "main"
     assert after(MAIN, HOOK, ProviderActivated(id="main"), ProviderActivated(id="hook")).active == "hook"

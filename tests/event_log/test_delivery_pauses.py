@@ -117,6 +117,7 @@ def test_what_is_parked_waits_for_a_person_even_when_it_has_expired(
     assert claimed() == []
 
 
+@pytest.mark.parity("S5.14")
 def test_pausing_twice_is_recorded_once(log: Log) -> None:
     assert pause(log, "acme", "email", "first", "key-1")
     assert not pause(log, "acme", "email", "second", "key-2")

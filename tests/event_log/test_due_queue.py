@@ -89,6 +89,7 @@ def leases(claims: Sequence[Claim]) -> list[tuple[UUID, int]]:
 # --- what is due --------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("S5.12")
 def test_a_row_is_claimed_when_its_time_has_come(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -129,7 +130,7 @@ def test_rows_of_a_channel_nobody_serves_wait_until_they_expire(
     assert len(claim()) == 1
 
 
-@pytest.mark.parity("S1.11")
+@pytest.mark.parity("S1.11", "S5.12")
 def test_the_longest_due_is_claimed_first(log: Log, clock: Clock, claim: Callable[..., list[Claim]]) -> None:
     newer, older = row(clock.now), row(clock.now - timedelta(seconds=9))
     put(log, newer, older)
@@ -151,7 +152,7 @@ def test_codes_go_before_notices_and_those_before_invitations(
     assert claimed == [code.notification, notice.notification, invitation.notification]
 
 
-@pytest.mark.parity("S1.f")
+@pytest.mark.parity("S1.f", "ALL-5")
 def test_an_instance_does_not_wait_behind_anothers_backlog(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -192,7 +193,7 @@ def test_a_code_of_one_instance_goes_before_all_invitations_of_another(
 # --- leases -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parity("S1.b")
+@pytest.mark.parity("S1.b", "S5.3")
 def test_a_leased_row_is_nobody_elses(log: Log, clock: Clock, claim: Callable[..., list[Claim]]) -> None:
     put(log, row(clock.now))
     assert len(claim()) == 1
@@ -222,7 +223,7 @@ def test_no_row_is_claimed_twice_when_many_claim_at_once(log: Log, clock: Clock)
     assert len(taken) + len(rest) == 200
 
 
-@pytest.mark.parity("S1.11")
+@pytest.mark.parity("S1.11", "S5.12")
 def test_a_row_under_claim_elsewhere_is_passed_over_and_not_waited_for(
     log: Log, clock: Clock, conninfo: str, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -235,6 +236,7 @@ def test_a_row_under_claim_elsewhere_is_passed_over_and_not_waited_for(
     assert ids(claim()) == [({first.notification, second.notification} - {mine.notification}).pop()]
 
 
+@pytest.mark.parity("S5.3")
 def test_a_row_comes_back_when_its_lease_has_run_out_and_the_loss_is_counted(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:

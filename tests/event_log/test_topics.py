@@ -92,6 +92,7 @@ TOMORROW = LogMapper(
 )
 
 
+@pytest.mark.parity("S5.4")
 @pytest.mark.parametrize(
     ("schema", "body"),
     [

@@ -72,6 +72,7 @@ def test_a_callers_event_wakes_the_handler(log: Log, conninfo: str) -> None:
         assert handler.wakes()
 
 
+@pytest.mark.parity("S5.11")
 def test_both_are_woken_by_one_commit_of_two_kinds(log: Log, conninfo: str) -> None:
     with sleeping(conninfo, ("source",), ("due",)) as (handler, worker):
         with log.appending() as transaction:
@@ -97,6 +98,7 @@ def test_nobody_is_woken_when_nothing_was_committed(log: Log, conninfo: str) -> 
         assert not worker.woken.is_set()
 
 
+@pytest.mark.parity("ALL-5")
 def test_it_listens_again_and_wakes_everyone_when_its_connection_was_cut(log: Log, conninfo: str) -> None:
     with sleeping(conninfo, ("source",), ("due",)) as (handler, worker):
         _cut_listeners(conninfo)

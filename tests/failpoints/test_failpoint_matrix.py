@@ -63,6 +63,7 @@ async def test_every_failpoint_is_part_of_the_matrix() -> None:
     assert {*worker_names(), *(name for room in rooms for name in names_of(room))} == NAMES
 
 
+@pytest.mark.parity("ALL-4")
 @pytest.mark.parametrize("name", worker_names())
 async def test_a_message_goes_out_and_no_copy_is_a_surprise_when_a_worker_fails(
     house: Theatre, name: str

@@ -70,6 +70,7 @@ def test_port_follows_the_tls_mode_when_none_is_given(load: Load) -> None:
     assert configured.port == 465
 
 
+@pytest.mark.parity("CHN-8")
 def test_secret_is_read_from_its_file(load: Load, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("open sesame\n")
     smtp = "smtp: {host: m.example.org, sender_address: a@example.org, user: u, password_file: password}"

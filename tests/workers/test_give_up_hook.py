@@ -103,6 +103,7 @@ def standing(log: Log) -> tuple[int, int]:
     return row[0], row[1]
 
 
+@pytest.mark.parity("S6.9")
 async def test_each_give_up_is_told_once_in_order_and_signed(log: Log, clock: Clock) -> None:
     async with desk(log, clock) as server:
         for number in range(1, 6):
@@ -119,6 +120,7 @@ async def test_each_give_up_is_told_once_in_order_and_signed(log: Log, clock: Cl
         assert headers["webhook-signature"] == f"v1,{mark}"
 
 
+@pytest.mark.parity("S6.9")
 async def test_the_report_says_what_an_operator_looks_for(log: Log, clock: Clock) -> None:
     async with desk(log, clock) as server:
         positions = write(log, 1, [requested(), *RETRIED, *REJECTED], "a customer/1")
@@ -244,6 +246,7 @@ async def test_it_waits_as_long_as_the_receiver_asks(log: Log, clock: Clock) -> 
     assert len(server.requests) == 2
 
 
+@pytest.mark.parity("S6.d")
 async def test_it_is_told_again_under_the_same_id_when_its_taking_was_not_recorded(
     log: Log, clock: Clock
 ) -> None:

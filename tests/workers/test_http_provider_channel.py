@@ -84,6 +84,7 @@ CELLS: list[tuple[str, Sequence[Act], Outcome]] = [
 ]
 
 
+@pytest.mark.parity("S5.e")
 @pytest.mark.parametrize(("acts", "expected"), [c[1:] for c in CELLS], ids=[c[0] for c in CELLS])
 async def test_outcome_follows_the_table(acts: Sequence[Act], expected: Outcome) -> None:
     async with provider(*acts, timeout=0.5) as (server, channel):
@@ -115,6 +116,7 @@ async def test_the_receiver_gets_what_it_needs_to_write_its_own_text() -> None:
     }
 
 
+@pytest.mark.parity("S4.b")
 async def test_each_key_signs_so_that_a_receiver_may_change_when_it_likes() -> None:
     async with provider(TAKEN) as (server, channel):
         await channel.deliver(MESSAGE, Probe())

@@ -64,6 +64,7 @@ async def accounts(office: Office) -> list[str]:
     return [message["from"] for message in await office.messages(channel="sms")]
 
 
+@pytest.mark.parity("S4.1")
 async def test_the_active_account_is_used_and_the_deployments_where_none_is(
     office: Office, story: Story
 ) -> None:
@@ -83,6 +84,7 @@ async def test_the_active_account_is_used_and_the_deployments_where_none_is(
     assert attempts == ["sandbox", "main"]
 
 
+@pytest.mark.parity("S4.7")
 async def test_a_running_worker_changes_over_with_the_very_next_message(office: Office, story: Story) -> None:
     add(story, MAIN, SPARE)
     routes = own_routes(office)
@@ -97,6 +99,7 @@ async def test_a_running_worker_changes_over_with_the_very_next_message(office: 
     assert await accounts(office) == [MAIN["senderNumber"], SPARE["senderNumber"]]
 
 
+@pytest.mark.parity("S4.1")
 async def test_each_instance_keeps_to_its_own(office: Office, story: Story) -> None:
     add(story, MAIN)
     routes = own_routes(office)
@@ -126,6 +129,7 @@ async def test_a_channel_is_kept_until_its_settings_change(office: Office, story
     await routes.close()
 
 
+@pytest.mark.parity("S4.3")
 @pytest.mark.parametrize(
     ("account", "error"),
     [
@@ -149,6 +153,7 @@ async def test_a_message_waits_without_an_attempt_when_a_part_is_missing(
     assert await accounts(office) == [MAIN["senderNumber"]]
 
 
+@pytest.mark.parity("S4.6")
 async def test_a_message_that_nobody_can_carry_is_cancelled_at_its_end_for_want_of_a_provider(
     office: Office, story: Story
 ) -> None:
@@ -162,6 +167,7 @@ async def test_a_message_that_nobody_can_carry_is_cancelled_at_its_end_for_want_
     assert ended.reason is Reason.NO_PROVIDER
 
 
+@pytest.mark.parity("S4.a")
 async def test_a_fault_of_the_account_costs_no_attempt_and_pauses_it_for_all(
     office: Office, story: Story
 ) -> None:
@@ -189,6 +195,7 @@ async def test_a_fault_of_the_account_costs_no_attempt_and_pauses_it_for_all(
     assert overview(office.log, "acme").pauses == {}
 
 
+@pytest.mark.parity("S4.8")
 async def test_twilio_makes_the_code_itself_and_the_write_back_says_under_which_name(
     office: Office, story: Story
 ) -> None:
@@ -247,6 +254,7 @@ async def test_an_http_provider_gets_the_text_and_the_code(
     assert endpoint.requests[0].headers["webhook-id"] == f"{office.only()}.1"
 
 
+@pytest.mark.parity("S4.4")
 async def test_no_credential_is_in_the_log(story: Story, conninfo: str) -> None:
     add(story, MAIN | {"token": "sesame-open"})
     with psycopg.connect(conninfo) as connection:
@@ -257,6 +265,7 @@ async def test_no_credential_is_in_the_log(story: Story, conninfo: str) -> None:
     assert kept == (1,)
 
 
+@pytest.mark.parity("S4.1")
 async def test_an_instance_whose_settings_are_unreadable_sends_nothing(
     office: Office, story: Story, conninfo: str
 ) -> None:

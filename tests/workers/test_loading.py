@@ -29,6 +29,7 @@ def tell_two(office: Office) -> tuple[UUID, UUID]:
     return notification_of("2"), notification_of("4")
 
 
+@pytest.mark.parity("S1.12", "S5.4")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -38,7 +39,6 @@ def tell_two(office: Office) -> tuple[UUID, UUID]:
     ],
     ids=["written by newer code", "damaged", "emptied"],
 )
-@pytest.mark.parity("S1.12")
 async def test_a_stream_that_cannot_be_read_is_left_alone_and_the_others_are_sent(
     office: Office, conninfo: str, statement: str
 ) -> None:

@@ -41,7 +41,7 @@ def cancelled(office: Office) -> Answer:
     return cancel(office.log, order(office))
 
 
-@pytest.mark.parity("S1.h")
+@pytest.mark.parity("S1.h", "S6.d")
 async def test_a_cancellation_before_the_point_of_no_return_keeps_the_message_back(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -71,7 +71,7 @@ async def test_a_cancellation_after_it_is_refused_and_the_message_arrives(office
     assert office.topics()[-1] == "NotificationSent"
 
 
-@pytest.mark.parity("S1.h")
+@pytest.mark.parity("S1.h", "S5.d")
 async def test_a_resent_notice_arrives_again_as_a_message_of_its_own(office: Office) -> None:
     office.story.add_user()
     office.story.tell("user.human.password.changed", trigger_origin=ORIGIN)
@@ -92,6 +92,7 @@ async def test_a_resend_wakes_a_worker_that_seldom_looks(office: Office) -> None
         await until(lambda: office.topics().count("NotificationSent") == 2)
 
 
+@pytest.mark.parity("S5.14", "LSE-4")
 async def test_what_is_paused_waits_and_is_delivered_when_it_is_resumed(office: Office) -> None:
     pause(office.log, "acme", "email", "the provider is down", "key-1")
     office.story.add_user()

@@ -112,6 +112,7 @@ def test_unknown_types_and_channels_are_refused() -> None:
         render(msgspec.structs.replace(mail_request("InitCode"), channel="pigeon"), ENVELOPE)
 
 
+@pytest.mark.parity("S5.e")
 def test_a_sentence_is_left_out_when_its_value_is_missing() -> None:
     mail = read(mail_request("VerifyEmail", Expiry="", DisplayName=" \n", LastEmail=""))
     assert mail.text.startswith("Hello,\n\nThis address was entered")

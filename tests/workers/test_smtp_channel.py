@@ -217,6 +217,7 @@ async def test_text_message_is_rejected_when_it_comes_to_the_wrong_channel() -> 
     assert isinstance(await channel.deliver(TextMessage("+41791234567", "hi"), Probe()), Rejected)
 
 
+@pytest.mark.parity("CHN-2")
 @pytest.mark.parametrize(
     ("host", "port"),
     [("127.0.0.1", 1), ("no-such-host.invalid", 25), ("host with spaces", 25), ("a" * 300, 25)],

@@ -57,6 +57,7 @@ def assert_no_secret_in_clear(server: MisbehavingSmtp) -> None:
     assert not [command for command in server.clear_commands if command[:4] in {"AUTH", "MAIL"}]
 
 
+@pytest.mark.parity("CHN-11")
 @TLS_MODES
 async def test_mail_is_delivered_when_the_certificate_is_good(
     tls: str, authority: trustme.CA, ca_file: str
@@ -66,6 +67,7 @@ async def test_mail_is_delivered_when_the_certificate_is_good(
         assert_no_secret_in_clear(server)
 
 
+@pytest.mark.parity("CHN-11")
 @TLS_MODES
 async def test_certificate_bears_the_configured_name_when_the_host_is_an_address(
     tls: str, authority: trustme.CA, ca_file: str
@@ -76,6 +78,7 @@ async def test_certificate_bears_the_configured_name_when_the_host_is_an_address
         assert isinstance(outcome, Delivered)
 
 
+@pytest.mark.parity("CHN-11")
 @TLS_MODES
 @pytest.mark.parametrize("flaw", ["unknown authority", "wrong name", "expired"])
 async def test_account_is_at_fault_when_the_server_cannot_be_trusted(
@@ -121,6 +124,7 @@ def refuse_handshake(listener: socket.socket, context: ssl.SSLContext) -> None:
         context.wrap_socket(client, server_side=True)
 
 
+@pytest.mark.parity("CHN-11")
 @pytest.mark.parametrize("authority_file", ["/nonexistent/ca.pem", __file__])
 async def test_account_is_at_fault_when_its_authority_file_is_unusable(authority_file: str) -> None:
     async with misbehaving_smtp() as server:
@@ -129,6 +133,7 @@ async def test_account_is_at_fault_when_its_authority_file_is_unusable(authority
         assert server.connections == 0
 
 
+@pytest.mark.parity("CHN-11")
 async def test_account_is_at_fault_when_starttls_is_not_offered() -> None:
     async with misbehaving_smtp(Script({}, PIPELINED)) as server:
         outcome = await deliver_by_tls(server, tls="starttls")
@@ -208,6 +213,7 @@ async def test_credentials_stay_here_when_a_listener_could_read_them(host: str, 
         assert server.connections == 0
 
 
+@pytest.mark.parity("CHN-9")
 @pytest.mark.parametrize(
     ("offered", "login"),
     [
@@ -227,6 +233,7 @@ async def test_login_uses_what_the_server_knows(offered: Sequence[str], login: S
     assert server.commands[1 : 1 + len(login)] == login
 
 
+@pytest.mark.parity("CHN-10")
 @pytest.mark.parametrize("offered", [(), ("AUTH X-NEW GSSAPI",)])
 async def test_account_is_at_fault_when_the_server_knows_no_login_of_ours(offered: Sequence[str]) -> None:
     async with misbehaving_smtp(Script({}, offered)) as server:

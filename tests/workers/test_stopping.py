@@ -44,6 +44,7 @@ def ask_for_codes(office: Office, *users: str) -> None:
     office.story.handle()
 
 
+@pytest.mark.parity("S5.9")
 async def test_what_hangs_in_transmission_is_recorded_as_unknown(office: Office) -> None:
     ask_for_codes(office, "ann")
     await office.web.set_fault("email", "dot", "hang")
@@ -84,6 +85,7 @@ async def test_what_waits_for_its_turn_is_given_back_at_once_and_what_has_it_is_
     assert [claims for (claims,) in office.story.rows("due_notifications", "claims")] == []
 
 
+@pytest.mark.parity("S5.9")
 async def test_what_was_only_started_is_given_back_when_the_time_is_over(office: Office) -> None:
     ask_for_codes(office, "ann")
     gate = Gate()
@@ -141,6 +143,7 @@ async def test_what_asks_for_leave_to_transmit_when_the_time_is_over_is_no_doubt
     assert await office.messages() == []
 
 
+@pytest.mark.parity("S5.a")
 async def test_what_was_claimed_but_could_not_be_begun_is_given_back(
     office: Office, conninfo: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -168,6 +171,7 @@ async def test_an_outcome_is_recorded_after_the_lease_when_nobody_else_has_come(
     assert len(await office.messages()) == 1
 
 
+@pytest.mark.parity("S5.b", "ALL-5")
 async def test_an_outcome_is_refused_after_the_lease_when_somebody_else_has_claimed_it(
     office: Office,
 ) -> None:

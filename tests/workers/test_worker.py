@@ -25,7 +25,7 @@ from tests.workers.gates import Gate
 DELIVERED = ["NotificationRequested", "AttemptStarted", "TransmissionStarted", "NotificationSent"]
 
 
-@pytest.mark.parity("S1.15")
+@pytest.mark.parity("S1.15", "S5.e", "CHN-7")
 async def test_a_code_is_delivered_with_a_link_to_the_events_origin(office: Office) -> None:
     office.story.add_user(display_name="Ann Öst", preferred_language="en")
     office.story.ask_for_code(code="K7XQ2M")
@@ -41,6 +41,7 @@ async def test_a_code_is_delivered_with_a_link_to_the_events_origin(office: Offi
     assert mail["subject"]
 
 
+@pytest.mark.parity("S6.4")
 async def test_what_was_done_stands_in_the_log_in_order(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -167,6 +168,7 @@ async def test_a_session_that_learns_its_user_later_gets_its_one_time_password(
     assert mail["to"] == ["ann@example.com"]
 
 
+@pytest.mark.parity("S5.1")
 async def test_a_code_by_text_message_is_delivered_through_twilio(office: Office) -> None:
     office.story.add_user()
     office.story.tell("user.human.phone.code.added", code="R4F9", expiry=3600, trigger_origin=ORIGIN)
@@ -320,6 +322,7 @@ async def test_a_message_is_given_up_when_its_user_never_comes(office: Office) -
     assert office.last() == NotificationCancelled(reason=Reason.NO_RECIPIENT)
 
 
+@pytest.mark.parity("CHN-1")
 async def test_a_message_waits_for_a_provider_and_is_given_up_when_none_comes(office: Office) -> None:
     office.story.add_user()
     office.story.tell("user.human.phone.code.added", code="R4F9", expiry=600, trigger_origin=ORIGIN)

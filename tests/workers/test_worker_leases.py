@@ -64,6 +64,7 @@ async def test_it_is_sent_once_when_its_worker_died_before_the_point_of_no_retur
     ]
 
 
+@pytest.mark.parity("S6.a")
 async def test_the_doubt_is_recorded_first_when_its_worker_died_after_the_point_of_no_return(
     office: Office,
 ) -> None:
@@ -100,6 +101,7 @@ async def test_an_invitation_is_parked_when_its_worker_died_after_the_point_of_n
     assert office.last().aftermath is Aftermath.PARK
 
 
+@pytest.mark.parity("S5.a")
 async def test_it_is_parked_when_too_many_claims_were_lost(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -142,7 +144,7 @@ async def test_a_worker_that_lost_its_lease_can_neither_send_nor_record(office: 
     assert before.count("TransmissionStarted") == 1
 
 
-@pytest.mark.parity("S1.b")
+@pytest.mark.parity("S1.b", "S5.b", "ALL-5")
 async def test_a_worker_cannot_send_when_its_lease_has_run_out_though_nobody_took_over(
     office: Office,
 ) -> None:
@@ -203,7 +205,7 @@ def _lease(office: Office) -> float:
 # --- time-outs ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parity("S1.f", "S2.6")
+@pytest.mark.parity("S1.f", "S2.6", "S5.7", "S5.a")
 async def test_it_is_tried_again_when_nothing_moves_before_the_point_of_no_return(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -215,7 +217,7 @@ async def test_it_is_tried_again_when_nothing_moves_before_the_point_of_no_retur
     assert await office.messages() == []
 
 
-@pytest.mark.parity("S2.6")
+@pytest.mark.parity("S2.6", "S5.7")
 async def test_the_dispatch_time_out_ends_at_the_point_of_no_return(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -234,6 +236,7 @@ async def test_the_dispatch_time_out_ends_at_the_point_of_no_return(office: Offi
 # --- stopping -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parity("S5.10", "S6.10")
 async def test_stopping_waits_for_what_is_under_way(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -245,6 +248,7 @@ async def test_stopping_waits_for_what_is_under_way(office: Office) -> None:
     assert office.topics()[-1] == "NotificationSent"
 
 
+@pytest.mark.parity("S5.10")
 @pytest.mark.parametrize("in_flight", [1, 10])
 async def test_stopping_does_not_wait_for_ever_and_takes_nothing_new(office: Office, in_flight: int) -> None:
     for user in ("ann", "bob"):
@@ -266,11 +270,13 @@ async def test_stopping_does_not_wait_for_ever_and_takes_nothing_new(office: Off
     assert len(await office.messages()) == 2
 
 
+@pytest.mark.parity("S5.2", "ALL-1")
 async def test_a_worker_without_work_stops_at_once(office: Office) -> None:
     async with office.working(poll=60):
         pass
 
 
+@pytest.mark.parity("S5.11")
 async def test_a_worker_sleeps_until_it_is_woken(office: Office) -> None:
     async with office.working(poll=60) as worker:
         office.story.add_user()
@@ -331,6 +337,7 @@ def impatient_log(conninfo: str, key: DeploymentKey, log: Log) -> Iterator[Log]:
     database.close()
 
 
+@pytest.mark.parity("S5.c", "ALL-5")
 @pytest.mark.timeout(30)
 async def test_a_result_waits_for_the_database_and_is_recorded_when_it_is_back(
     office: Office, conninfo: str, impatient_log: Log, caplog: pytest.LogCaptureFixture

@@ -140,6 +140,7 @@ async def test_a_channel_with_its_own_limit_gives_up_by_it(office: Office) -> No
     assert ends == {"email": "RetryRequested", "sms": "NotificationCancelled"}
 
 
+@pytest.mark.parity("S5.13")
 async def test_results_are_recorded_together_when_they_may_gather(office: Office) -> None:
     for number in range(4):
         office.story.add_user(f"u{number}")

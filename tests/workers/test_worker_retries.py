@@ -20,7 +20,7 @@ from tests.workers.conftest import Office
 FOR_EVER = 1000
 
 
-@pytest.mark.parity("S1.5", "WRK-4", "WRK-7")
+@pytest.mark.parity("S1.5", "WRK-4", "WRK-7", "S5.d", "S6.4", "S6.10")
 async def test_a_temporary_refusal_is_tried_again_with_a_growing_backoff(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -43,7 +43,7 @@ async def test_a_temporary_refusal_is_tried_again_with_a_growing_backoff(office:
     assert len(await office.messages()) == 1
 
 
-@pytest.mark.parity("S1.5", "S1.14", "WRK-6")
+@pytest.mark.parity("S1.5", "S1.14", "WRK-6", "S6.3")
 async def test_nothing_happens_before_the_backoff_is_over(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -56,10 +56,10 @@ async def test_nothing_happens_before_the_backoff_is_over(office: Office) -> Non
     assert await office.messages() == []
 
 
+@pytest.mark.parity("S1.e", "S6.5", "CHN-2")
 @pytest.mark.parametrize(
     ("stage", "action"), [("dot", "refuse"), ("data", "disconnect"), ("connect", "refuse")]
 )
-@pytest.mark.parity("S1.e")
 async def test_what_was_certainly_not_taken_is_tried_again(office: Office, stage: str, action: str) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -88,7 +88,7 @@ async def test_a_retry_goes_to_the_recipient_as_it_was(office: Office) -> None:
     assert retry.recipient.last_email == "ann@example.com"
 
 
-@pytest.mark.parity("S1.6", "S1.14", "WRK-8")
+@pytest.mark.parity("S1.6", "S1.14", "WRK-8", "S6.6")
 async def test_the_attempts_of_a_message_end(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -117,8 +117,8 @@ async def test_a_retry_is_given_up_when_the_time_is_over(office: Office) -> None
     assert await office.messages() == []
 
 
+@pytest.mark.parity("S1.18", "S1.e", "WRK-12", "S5.e", "S6.5", "S6.6")
 @pytest.mark.parametrize("stage", ["rcpt", "dot"])
-@pytest.mark.parity("S1.18", "S1.e", "WRK-12")
 async def test_a_final_refusal_ends_the_message(office: Office, stage: str) -> None:
     office.story.add_user()
     office.story.ask_for_code()
@@ -185,6 +185,7 @@ async def test_a_code_is_sent_again_when_its_outcome_is_unknown_and_that_was_ann
     assert first["text"] == second["text"]
 
 
+@pytest.mark.parity("S6.5")
 async def test_the_doubt_says_what_was_lost_and_what_follows(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()

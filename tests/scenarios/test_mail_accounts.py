@@ -1,0 +1,84 @@
+"""Logging in and trusting: what a mail account's settings lead to at a server that answers for real."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trustme
+
+from notification_domain.outcomes import Deferred, Delivered, Outcome
+from tests.workers.misbehaving_smtp import Act, MisbehavingSmtp, Script, misbehaving_smtp
+from tests.workers.smtp_cells import MAIL, Probe, settings
+from workers.channels.smtp import SmtpChannel
+
+WELCOME, NO = [b"235 2.7.0 welcome\r\n"], [b"535 5.7.8 who?\r\n"]
+PASSWORD = "ea=="
+"""What a login by two words says last, for the password x."""
+
+
+async def deliver(server: MisbehavingSmtp, **account: object) -> Outcome | None:
+    channel = SmtpChannel(settings(server, **account), provider="p")
+    outcome = await channel.deliver(MAIL, Probe())
+    await channel.close()
+    await server.everyone_left()
+    return outcome
+
+
+@pytest.mark.parity("CHN-8", "CHN-9")
+@pytest.mark.parametrize("offered", ["AUTH LOGIN", "AUTH PLAIN"])
+async def test_a_mail_goes_out_when_the_login_is_taken(offered: str) -> None:
+    at: dict[str, Sequence[Act]] = {PASSWORD: WELCOME}
+    if offered == "AUTH LOGIN":
+        at["auth"] = [b"334 UGFzc3dvcmQ6\r\n"]
+    async with misbehaving_smtp(Script(at, (offered,))) as server:
+        assert isinstance(await deliver(server, user="ada", password="x"), Delivered)
+    assert server.commands[1].startswith(offered)
+
+
+@pytest.mark.parity("CHN-8")
+@pytest.mark.parametrize("offered", ["AUTH LOGIN", "AUTH PLAIN"])
+async def test_a_login_that_is_refused_is_the_accounts_fault_and_may_be_tried_again(offered: str) -> None:
+    at: dict[str, Sequence[Act]] = {"auth": NO, PASSWORD: NO}
+    if offered == "AUTH LOGIN":
+        at["auth"] = [b"334 UGFzc3dvcmQ6\r\n"]
+    async with misbehaving_smtp(Script(at, (offered,))) as server:
+        outcome = await deliver(server, user="ada", password="x")
+    assert isinstance(outcome, Deferred)
+    assert (outcome.stage, outcome.account_fault) == ("auth", True)
+
+
+@pytest.mark.parity("CHN-10")
+async def test_nobody_logs_in_without_credentials() -> None:
+    async with misbehaving_smtp(Script({}, ())) as server:
+        assert isinstance(await deliver(server), Delivered)
+    assert not [command for command in server.commands if command.startswith("AUTH")]
+
+
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.mark.parity("CHN-11")
+@pytest.mark.parametrize("tls", ["implicit", "starttls"])
+async def test_a_certificate_is_not_looked_at_when_that_is_switched_off(tls: str) -> None:
+    script = Script({}, ("STARTTLS",), server_tls(trustme.CA()), implicit_tls=tls == "implicit")
+    async with misbehaving_smtp(script) as server:
+        assert isinstance(await deliver(server, tls=tls, verify=False), Delivered)
+        refused = await deliver(server, tls=tls)
+    assert isinstance(refused, Deferred)
+    assert (refused.stage, refused.account_fault) == ("tls", True)
+
+
+@pytest.mark.parity("CHN-11")
+async def test_starttls_is_not_asked_for_on_a_connection_that_has_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    script = Script({}, ("STARTTLS",), server_tls(authority), implicit_tls=True)
+    async with misbehaving_smtp(script) as server:
+        assert isinstance(await deliver(server, tls="implicit", ca_file=str(tmp_path / "ca.pem")), Delivered)
+    assert "STARTTLS" not in server.commands
