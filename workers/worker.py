@@ -11,11 +11,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 from uuid import UUID
 from weakref import WeakKeyDictionary
-
-from msgspec.structs import replace
 
 from event_log import due_queue, feedback
 from event_log.callbacks import Reference
@@ -24,15 +22,16 @@ from event_log.errors import EventLogError, LogUnavailable
 from event_log.failpoints import failpoint
 from event_log.log import Log
 from notification_domain.notification import RecordOutcome, StartTransmission, Transmitting, Waiting
-from notification_domain.outcomes import Deferred, Outcome, Unknown
+from notification_domain.outcomes import Deferred, Outcome
 from workers.active_instances import ActiveInstances
 from workers.channels.port import Channel
 from workers.claiming import Claims, Pool
+from workers.delivery import Delivery
 from workers.preparing import Prepared
 from workers.recorder import Recorder
 from workers.recording import Advanced, Held, Step, Subject
 from workers.routes import FixedRoutes, Route, Routes
-from workers.stages import Stage, Staged
+from workers.stages import Stage
 from workers.starting import Starting
 from workers.tally import Kind, Tally, kind_of
 from workers.turns import Rank, Turns
@@ -74,7 +73,7 @@ class Worker:
         self._starting = Starting(log, self._routes, settings, clock, chance)
         self._active = ActiveInstances(settings.max_active_instances, settings.handle_active_instances, clock)
         self._claims = [Claims(pool, self._claim, self._begin) for pool in settings.pools()]
-        self._under_way: dict[asyncio.Task[None], _Delivery] = {}
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._crowds: Counter[str] = Counter()
         self.tally = Tally()
 
@@ -126,13 +125,17 @@ class Worker:
 
     async def _begin(self, claims: Sequence[Claim]) -> list[asyncio.Task[None]]:
         started = await asyncio.to_thread(self._starting.start, claims)
-        return [self._set_off(_Delivery(self, subject, prepared)) for subject, prepared in started]
+        return [
+            self._set_off(Delivery(self, subject, prepared, self._rank(subject.held)))
+            for subject, prepared in started
+        ]
 
-    def rank(self, held: Held) -> Rank:
+    def _rank(self, held: Held) -> Rank:
         """Codes go first, then whose instance has the least under way."""
         return held.request.priority, self._crowds[held.instance]
 
-    def _set_off(self, delivery: _Delivery) -> asyncio.Task[None]:
+    def _set_off(self, subject: Subject, prepared: Prepared) -> asyncio.Task[None]:
+        delivery = Delivery(self, subject, prepared, self._rank(subject.held))
         task = asyncio.create_task(self._deliver(delivery))
         self._under_way[task] = delivery
         self._crowds[delivery.subject.held.instance] += 1
@@ -148,7 +151,7 @@ class Worker:
 
     # --- send, record -----------------------------------------------------------------------------
 
-    async def _deliver(self, delivery: _Delivery) -> None:
+    async def _deliver(self, delivery: Delivery) -> None:
         try:
             await delivery.run()
             delivery.count(self.tally)
@@ -156,7 +159,7 @@ class Worker:
             # Nothing was recorded: the lease runs out and another claim looks at what the log says.
             _logger.exception("delivery of %s failed", delivery.subject.held.title)
 
-    async def send(self, prepared: Prepared, delivery: _Delivery) -> Outcome | None:
+    async def send(self, prepared: Prepared, delivery: Delivery) -> Outcome | None:
         """One attempt on the channel; the dispatch time-out ends at the point of no return."""
         channel = prepared.route.channel
         async with self._turns.setdefault(channel, Turns(channel.at_once)).turn(delivery.rank):
@@ -241,7 +244,7 @@ class Worker:
         await asyncio.gather(*begun, return_exceptions=True)
         await self._account_for([delivery for task, delivery in begun.items() if task.cancelled()])
 
-    async def _account_for(self, cut: Sequence[_Delivery]) -> None:
+    async def _account_for(self, cut: Sequence[Delivery]) -> None:
         """Nothing that was cut short waits for its lease to end."""
         words = [(delivery, delivery.last_word()) for delivery in cut]
         telling = [self.record(one.subject, word, one.prepared) for one, word in words if word is not None]
@@ -260,64 +263,3 @@ class Worker:
                 append.wake("due")
         except EventLogError as error:
             _logger.warning("%s leases run out by themselves: %s", len(leases), error)
-
-
-class _Delivery(Staged):
-    """One attempt under way."""
-
-    def __init__(self, worker: Worker, subject: Subject, prepared: Prepared) -> None:
-        super().__init__()
-        self._worker = worker
-        self._subject = subject
-        self.prepared = prepared
-        self.rank = worker.rank(subject.held)
-        self.limit: asyncio.Timeout | None = None
-        self._outcome: Outcome | None = None
-
-    @property
-    def subject(self) -> Subject:
-        return self._subject
-
-    @property
-    def lease(self) -> tuple[UUID, int]:
-        return self._subject.held.notification, self._subject.held.token
-
-    async def run(self) -> None:
-        self._outcome = await self._worker.send(self.prepared, self)
-        self.stage = Stage.ANSWERED
-        failpoint("worker.answered")
-        if self._outcome is not None:
-            await self._worker.record(self._subject, self._outcome, self.prepared)
-
-    async def begin(self) -> bool:
-        """The point of no return; from here on only the channel's own time limits hold."""
-        self.stage = Stage.ASKING
-        held = await self._worker.transmit(self._subject)
-        if held is None:
-            return False
-        self.stage = Stage.TRANSMITTING
-        self._subject = replace(self._subject, held=held)
-        if self.limit is not None:
-            self.limit.reschedule(None)
-        failpoint("worker.transmitting")
-        return True
-
-    def count(self, tally: Tally) -> None:
-        seconds = self.seconds_on_the_channel()
-        if self._outcome is not None and seconds is not None:
-            tally.ended(self._subject.held, self._outcome, seconds)
-
-    def last_word(self) -> Outcome | None:
-        """What is to be recorded when it is cut short; None when nothing has happened that matters."""
-        match self.stage:
-            case Stage.WAITING | Stage.DISPATCHING:
-                return None
-            case Stage.ASKING:
-                # The intent may be recorded, but nothing has left; no message pays for our stopping.
-                return Deferred("process", "the worker stopped before transmission", account_fault=True)
-            case Stage.TRANSMITTING:
-                return Unknown("process", "the worker stopped during transmission")
-            case Stage.ANSWERED:
-                return self._outcome
-            case _:
-                assert_never(self.stage)

@@ -28,7 +28,7 @@ from benchmarks.simulated.schedule import run
 from benchmarks.simulated.tables import Tables
 from event_log import due_queue, log, notifications
 from notification_domain import notification, policies
-from workers import loading, recorder, recording, starting, worker
+from workers import delivery, loading, recorder, recording, starting, worker
 
 PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     # Claim and fence, as statements and around them.
@@ -44,7 +44,7 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("obstacles", policies, ("obstacle", "user_obstacle", "_speaks_for")),
     ("aggregate", notification, ("_start_attempt", "_start_transmission", "_doubt", "after_unknown")),
     ("worker", worker.Worker, ("transmit", "send")),
-    ("delivery", worker._Delivery, ("begin", "run")),  # noqa: SLF001  # where the intent is asked for
+    ("delivery", delivery.Delivery, ("begin", "run")),  # where the intent is asked for
     ("starting", starting, ("_ended",)),
     ("loading", loading, ("load", "_with_obstacles", "reload")),
     ("recorder", recorder.Recorder, ("apply", "_refreshed", "_second_look")),

@@ -20,7 +20,7 @@ from notification_domain.notification_events import (
     TransmissionStarted,
 )
 from notification_domain.outcomes import Deferred
-from workers import recording, worker
+from workers import delivery, recording, worker
 from workers.recorder import Recorder
 from workers.recording import Advanced, Refused
 
@@ -97,7 +97,7 @@ def _time_out_goes_on() -> tuple[Change, ...]:
             self._subject = replace(self._subject, held=held)
         return held is not None
 
-    return ((worker._Delivery, "begin", begin),)  # noqa: SLF001
+    return ((delivery.Delivery, "begin", begin),)
 
 
 @plant("park means resend")
