@@ -125,10 +125,7 @@ class Worker:
 
     async def _begin(self, claims: Sequence[Claim]) -> list[asyncio.Task[None]]:
         started = await asyncio.to_thread(self._starting.start, claims)
-        return [
-            self._set_off(Delivery(self, subject, prepared, self._rank(subject.held)))
-            for subject, prepared in started
-        ]
+        return [self._set_off(subject, prepared) for subject, prepared in started]
 
     def _rank(self, held: Held) -> Rank:
         """Codes go first, then whose instance has the least under way."""
