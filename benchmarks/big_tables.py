@@ -45,7 +45,7 @@ INSERT INTO notifications (id, instance_id, state, reason, message_type, channel
 SELECT md5('notification ' || n)::uuid, %(instance)s, state,
        CASE state WHEN 'cancelled' THEN (ARRAY['expired', 'rejected', 'attempts_exhausted'])[1 + n / 100 %% 3]
                   WHEN 'declined' THEN 'code_returned' END,
-       (ARRAY['verify_email', 'password_reset', 'init_code', 'otp_email', 'invite_user'])[1 + n %% 5],
+       (ARRAY['VerifyEmail', 'PasswordReset', 'InitCode', 'VerifyEmailOTP', 'InviteUser'])[1 + n %% 5],
        CASE WHEN n %% 1000 = 7 THEN 'webhook' WHEN n %% 5 = 1 THEN 'sms' ELSE 'email' END,
        'user-' || (hashint8(n) & 2147483647) %% greatest(%(people)s, 1), 'organisation-' || n %% 100,
        'auth', 'event-' || n, 'user.human.email.code.added', 1, moment,

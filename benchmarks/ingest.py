@@ -9,12 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.table import Table
@@ -23,16 +19,12 @@ from benchmarks import append
 from benchmarks.figures import Figure, figure, ratios
 from benchmarks.http_load import Load, OwnClient, Wish, Wrk, loader
 from benchmarks.own_log import OwnLog, own_log
+from benchmarks.served import INSTANT, REAL, served
 from event_log.api_keys import SCOPES, create_key
 from tidings.composition import clock
-from tidings.listening import bound_socket, listen, local_url
-from tidings.supervised import LISTEN, READY
 
-ROOT = Path(__file__).parent.parent
-HOST = "127.0.0.1"
 CLIENTS = 64
 BATCH = 100
-REAL, INSTANT = "tidings", "benchmarks.instant_api"
 
 
 class Doors:
@@ -51,40 +43,6 @@ class Doors:
             raise RuntimeError(f"{done.errors} of {done.requests} requests failed")
         self.latencies[f"{program} {batch}"].append(done)
         return done.per_s * batch
-
-
-@contextmanager
-def served(place: OwnLog, program: str) -> Iterator[str]:
-    """An api process; its URL once it listens."""
-    with closing(bound_socket(HOST, 0)) as door:
-        listen(door)
-        reader, writer = os.pipe()
-        process = _start(place, program, {LISTEN: door.fileno(), READY: writer})
-        os.close(writer)
-        try:
-            with os.fdopen(reader) as said:
-                if not said.readline():
-                    raise RuntimeError(f"{program} did not start; what it said stands above")
-            yield local_url(HOST, door.getsockname()[1])
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _start(place: OwnLog, program: str, descriptors: dict[str, int]) -> subprocess.Popen[bytes]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TIDINGS_")}
-    ours = {
-        "TIDINGS_DATABASE_URL": place.conninfo,
-        "TIDINGS_DATA_DIR": str(place.data),
-        "PYTHONPATH": str(ROOT),
-        **{name: str(number) for name, number in descriptors.items()},
-    }
-    return subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "-m", program, "api"],
-        cwd=place.data,
-        env=kept | ours,
-        pass_fds=list(descriptors.values()),
-    )
 
 
 def measure(place: OwnLog, doors: Doors, runs: int, seconds: float) -> dict[str, list[float]]:
