@@ -41,25 +41,62 @@ WITH RECURSIVE instances (instance_id) AS (
       FROM instances i
      WHERE i.instance_id IS NOT NULL
 ),
--- What is paused is not claimed, for one instance or, with an empty name, for all.
+-- Who was served longest ago comes first, and before them who is not remembered at all.
 served AS MATERIALIZED (
     SELECT i.instance_id,
-           -- Who was served longest ago comes first, and before them who is not remembered at all.
-           lately.served_before,
-           ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
-                  WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
-                                     WHERE p.instance_id IN ('', i.instance_id)
-                                       AND p.channel IN ('', mine.channel))) AS channels
+           row_number() OVER (
+               ORDER BY lately.served_before NULLS FIRST, i.instance_id <= %(after)s, i.instance_id) AS place
       FROM instances i
       LEFT JOIN unnest(%(recent)s::text[]) WITH ORDINALITY AS lately (instance_id, served_before)
         ON lately.instance_id = i.instance_id
      WHERE i.instance_id IS NOT NULL
+     ORDER BY place
+),
+-- The first that have anything to claim, codes before invitations, looked for one by one and no further than
+-- to the limit: whoever stands behind so many has no turn in this claim.
+crowd AS MATERIALIZED (
+    SELECT i.instance_id, i.place, i.channels, p.priority
+      FROM unnest(%(priorities)s::smallint[]) AS p (priority)
+     CROSS JOIN LATERAL (
+         SELECT s.instance_id, s.place, s.channels
+           FROM (SELECT s.instance_id, s.place,
+                        -- What is paused is not claimed, for one instance or, with an empty name, for all.
+                        ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
+                               WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
+                                                  WHERE p.instance_id IN ('', s.instance_id)
+                                                    AND p.channel IN ('', mine.channel))) AS channels
+                   FROM served s
+                  ORDER BY s.place
+                 OFFSET 0) AS s
+          WHERE (SELECT d.due_at FROM due_notifications d
+                  WHERE d.instance_id = s.instance_id
+                    AND d.priority = p.priority
+                    AND d.retry = ANY(%(retries)s)
+                    AND d.due_at <= %(now)s
+                    AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+                    AND d.channel = ANY(s.channels)
+                    AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
+                  ORDER BY d.retry, d.due_at
+                  LIMIT 1) IS NOT NULL
+             OR (SELECT d.expires_at FROM due_notifications d
+                  WHERE d.instance_id = s.instance_id
+                    AND d.priority = p.priority
+                    AND d.retry = ANY(%(retries)s)
+                    AND d.expires_at <= %(now)s
+                    AND d.not_before < '9999-01-01 00:00:00+00'
+                    AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+                    AND d.channel <> ALL(s.channels)
+                    AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
+                  ORDER BY d.expires_at
+                  LIMIT 1) IS NOT NULL
+          ORDER BY s.place) AS i
+     LIMIT %(limit)s
 ),
 due AS (
-    SELECT candidate.*, i.instance_id <= %(after)s AS had_its_turn, i.instance_id, i.served_before
-      FROM served i
-     CROSS JOIN unnest(%(priorities)s::smallint[]) AS p (priority)
+    SELECT candidate.*, i.place
+      FROM (SELECT crowd.*, count(*) OVER (PARTITION BY priority) AS others FROM crowd) AS i
      CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
+     -- The first row of each of the others goes before anybody's second: no more than these can have a turn.
      CROSS JOIN LATERAL (
          SELECT d.notification_id, d.priority, d.claims,
                 row_number() OVER (ORDER BY d.due_at) AS turn
@@ -67,7 +104,7 @@ due AS (
                    FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
                            FROM due_notifications d
                           WHERE d.instance_id = i.instance_id
-                            AND d.priority = p.priority
+                            AND d.priority = i.priority
                             AND d.retry = k.retry
                             AND d.due_at <= %(now)s
                             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
@@ -75,7 +112,7 @@ due AS (
                             AND i.channels <> '{}'
                             AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
                           ORDER BY d.due_at
-                          LIMIT %(limit)s
+                          LIMIT %(limit)s - i.others + 1
                             FOR UPDATE SKIP LOCKED) AS d
                   UNION ALL
                  -- Expiry runs on where nobody sends; an index of its own finds it in any backlog.
@@ -83,7 +120,7 @@ due AS (
                    FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
                            FROM due_notifications d
                           WHERE d.instance_id = i.instance_id
-                            AND d.priority = p.priority
+                            AND d.priority = i.priority
                             AND d.retry = k.retry
                             AND d.expires_at <= %(now)s
                             AND d.not_before < '9999-01-01 00:00:00+00'
@@ -91,10 +128,10 @@ due AS (
                             AND d.channel <> ALL(i.channels)
                             AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
                           ORDER BY d.expires_at
-                          LIMIT %(limit)s
+                          LIMIT %(limit)s - i.others + 1
                             FOR UPDATE SKIP LOCKED) AS d) AS d
      ) AS candidate
-     ORDER BY candidate.priority, candidate.turn, i.served_before NULLS FIRST, had_its_turn, i.instance_id
+     ORDER BY candidate.priority, candidate.turn, i.place
      LIMIT %(limit)s
 ),
 -- What has lost two claims may be what kills its worker: when its turn comes it is taken alone.

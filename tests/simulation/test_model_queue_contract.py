@@ -70,6 +70,20 @@ def test_what_is_given_back_for_a_rest_is_claimed_by_nobody_meanwhile(queue: Que
     assert queue.held(1) == {}
 
 
+def test_what_the_others_leave_goes_to_who_has_more(queue: Queue) -> None:
+    queue.put(*(row(n, n) for n in range(1, 6)), row(20, instance="beta"), row(30, instance="gamma"))
+    assert queue.claim(60, limit=4) == [(1, 0), (2, 0), (20, 0), (30, 0)]
+    assert queue.claim(60, limit=4) == [(3, 0), (4, 0), (5, 0)]
+
+
+def test_who_has_no_turn_in_a_claim_has_one_in_the_next(queue: Queue) -> None:
+    names = [f"instance-{n}" for n in range(1, 6)]
+    queue.put(*(row(n, priority=2, instance=name) for n, name in enumerate(names, 1)))
+    queue.put(row(50, instance="instance-5", retry=True))
+    assert queue.claim(1, limit=3) == [(1, 0), (2, 0), (50, 0)]
+    assert queue.claim(1, limit=3, turn=Turn(recent=("instance-1", "instance-2"))) == [(3, 0), (4, 0), (5, 0)]
+
+
 def test_first_attempts_and_retries_are_claimed_apart(queue: Queue) -> None:
     queue.put(row(1), row(2, retry=True))
     assert queue.claim(1, retries=(True,)) == [(2, 0)]
