@@ -87,7 +87,7 @@ crowd AS MATERIALIZED (
                     AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
                     AND d.channel <> ALL(s.channels)
                     AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
-                  ORDER BY d.expires_at
+                  ORDER BY d.priority, d.expires_at
                   LIMIT 1) IS NOT NULL
           ORDER BY s.place) AS i
      LIMIT %(limit)s

@@ -234,8 +234,20 @@ def move_in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever t
     )
 
 
+def opening(queue: Queue) -> Iterator[Any]:
+    """What chance makes too rarely: those in front have nothing to claim, and take nobody's turn."""
+    queue.put(row(1, retry=True), row(2, 9, expires_at=at(1)), row(3, instance="beta"))
+    yield queue.claim(2, limit=1, retries=(False,))
+    queue.put(row(4, instance="beta"))
+    yield queue.claim(2, limit=1), queue.claim(2, limit=1)
+    queue.put(*(row(n, channel="push", instance=f"of {n}", expires_at=at(1)) for n in (5, 6)))
+    yield queue.claim(2, limit=1), queue.claim(2, limit=1)
+    queue.remove(*range(1, 7))
+
+
 def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
     """What can be seen of a queue after each of many moves."""
+    yield from opening(queue)
     for draw in range(seed * 10_000, seed * 10_000 + 400):
         yield move(queue, draw), queue.rows()
 

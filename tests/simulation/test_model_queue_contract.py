@@ -84,6 +84,28 @@ def test_who_has_no_turn_in_a_claim_has_one_in_the_next(queue: Queue) -> None:
     assert queue.claim(1, limit=3, turn=Turn(recent=("instance-1", "instance-2"))) == [(3, 0), (4, 0), (5, 0)]
 
 
+def test_who_has_nothing_to_claim_takes_nobodys_turn(queue: Queue) -> None:
+    queue.put(row(1, retry=True), row(2, 9, expires_at=at(1)), row(3, instance="beta"))
+    assert queue.claim(2, limit=1, retries=(False,)) == [(3, 0)]
+    queue.put(row(4, instance="beta"))
+    assert queue.claim(2, limit=1) == [(1, 0)]
+    assert queue.claim(2, limit=1) == [(4, 0)]
+
+
+def test_who_has_only_what_is_leased_takes_no_turn_of_what_expired(queue: Queue) -> None:
+    queue.put(*(row(n, channel="push", expires_at=at(1), instance=f"instance-{n}") for n in (1, 2)))
+    assert queue.claim(2, limit=1) == [(1, 0)]
+    assert queue.claim(2, limit=1) == [(2, 0)]
+
+
+def test_who_has_only_what_is_left_alone_takes_no_turn(queue: Queue) -> None:
+    expired = {"channel": "push", "expires_at": at(1)}
+    queue.put(row(1), row(2, instance="beta"), row(3, priority=1, **expired))
+    queue.put(row(4, priority=1, instance="beta", **expired))
+    assert queue.claim(2, limit=1, left_alone=[UUID(int=1)]) == [(2, 0)]
+    assert queue.claim(2, limit=1, left_alone=[UUID(int=1), UUID(int=3)]) == [(4, 0)]
+
+
 def test_first_attempts_and_retries_are_claimed_apart(queue: Queue) -> None:
     queue.put(row(1), row(2, retry=True))
     assert queue.claim(1, retries=(True,)) == [(2, 0)]
