@@ -243,6 +243,11 @@ def opening(queue: Queue) -> Iterator[Any]:
     queue.put(*(row(n, channel="push", instance=f"of {n}", expires_at=at(1)) for n in (5, 6)))
     yield queue.claim(2, limit=1), queue.claim(2, limit=1)
     queue.remove(*range(1, 7))
+    for given in ({}, {"channel": "push", "expires_at": at(1)}):
+        queue.put(row(1, **given), row(2, 0.1, **given), row(3, instance="beta", **given))
+        for names in ((1, 2), (1,)):
+            yield queue.claim(2, limit=1, left_alone=[UUID(int=number) for number in names])
+        queue.remove(1, 2, 3)
 
 
 def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
