@@ -224,16 +224,39 @@ expired AS (
             AND d.not_before < '9999-01-01 00:00:00+00'
             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
             AND d.channel <> ALL(i.channels)
+            AND d.claims < 2
             AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
           LIMIT 1) AS d
      WHERE NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
      LIMIT %(limit)s
 ),
+-- Of these too, what may kill its worker is taken alone: when there is nothing else.
+deadly AS (
+    SELECT d.notification_id
+      FROM served i
+     CROSS JOIN LATERAL (
+         SELECT d.notification_id
+           FROM due_notifications d
+          WHERE d.instance_id = i.instance_id
+            AND d.expires_at <= %(now)s
+            AND d.not_before < '9999-01-01 00:00:00+00'
+            AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+            AND d.channel <> ALL(i.channels)
+            AND d.claims >= 2
+            AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
+          LIMIT 1) AS d
+     WHERE NOT EXISTS (SELECT 1 FROM taken)
+       AND NOT EXISTS (SELECT 1 FROM expired)
+     LIMIT 1
+),
 -- Seen free above, but perhaps taken since: looked at again under the row's lock.
 chosen AS (
     SELECT d.notification_id
       FROM due_notifications d
-     WHERE d.notification_id IN (SELECT notification_id FROM taken UNION SELECT notification_id FROM expired)
+     WHERE d.notification_id IN (
+               SELECT notification_id FROM taken
+               UNION ALL SELECT notification_id FROM expired
+               UNION ALL SELECT notification_id FROM deadly)
        AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
        FOR UPDATE SKIP LOCKED
 )

@@ -96,12 +96,16 @@ def claim_in_order(tables: Tables, p: Parameters) -> Result:
         key=lambda name: (p["recent"].index(name) if name in p["recent"] else -1, name <= p["after"], name),
     )
     heads = [head for name in instances if (head := _head(tables, name, p))][: p["limit"]]
-    expired = [row for name in sorted(instances) if (row := _expired(tables, name, p))][: p["limit"]]
+    ends = [_expired(tables, name, p, deadly=False) for name in sorted(instances)]
+    expired = [row for row in ends if row][: p["limit"]]
     free = [row for row in heads if row.lease_until is None or row.lease_until < now]
     if free and free[0].claims >= 2:  # noqa: SIM108  # as long as it is wide
         chosen = free[:1]
     else:
         chosen = [row for row in free if row.claims < 2] + expired
+    if not chosen:
+        ends = [_expired(tables, name, p, deadly=True) for name in sorted(instances)]
+        chosen = [row for row in ends if row][:1]
     return [_lease(tables, row, p) for row in chosen]
 
 
@@ -124,7 +128,7 @@ def _head(tables: Tables, instance: str, p: Parameters) -> Due | None:
     return head
 
 
-def _expired(tables: Tables, instance: str, p: Parameters) -> Due | None:
+def _expired(tables: Tables, instance: str, p: Parameters, *, deadly: bool) -> Due | None:
     channels, now = _served(tables, instance, p), tables.now()
     for row in tables.due.values():
         if (
@@ -133,6 +137,7 @@ def _expired(tables: Tables, instance: str, p: Parameters) -> Due | None:
             and row.not_before < _PARKED_FROM
             and (row.lease_until is None or row.lease_until < now)
             and row.channel not in channels
+            and (row.claims >= 2) == deadly
             and row.notification_id not in p["left_alone"]
         ):
             found: Due = row

@@ -226,6 +226,16 @@ def test_in_order_what_lost_its_worker_steps_aside(queue: Queue) -> None:
     assert queue.claim(5, in_order=True) == [(2, 0)]
 
 
+def test_in_order_what_may_kill_its_worker_is_ended_alone_where_nobody_sends(queue: Queue) -> None:
+    queue.put(row(1, expires_at=at(1)), row(2, expires_at=at(1), channel="sms"))
+    queue.decide(1, 2)
+    for lost in range(2):
+        assert queue.claim(in_order=True, lease=LOST, channels=["email"]) == [(1, lost)]
+    queue.pause("", "")
+    assert queue.claim(5, in_order=True) == [(2, 0)]
+    assert queue.claim(5, in_order=True) == [(1, 2)]
+
+
 # --- all at once ----------------------------------------------------------------------------------
 
 
