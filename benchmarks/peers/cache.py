@@ -71,7 +71,7 @@ def postfix(report: Report) -> Postfix | Missing:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         return Missing("smtp-sink and smtp-source are not installed, and this is no Debian to get them from")
     home = CACHE / "postfix"
-    script = 'cd "$0" && apt-get download postfix && dpkg-deb -x postfix_*.deb .'
+    script = 'cd "$0" && rm -f postfix_*.deb && apt-get download postfix && dpkg-deb -x postfix_*.deb .'
     missing = _installed(home, Path(__file__), [["sh", "-c", script, str(home)]], report)
     programs, libraries = home / "usr" / "sbin", home / "usr" / "lib" / "postfix"
     environment = {"LD_LIBRARY_PATH": str(libraries)}

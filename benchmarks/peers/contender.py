@@ -24,6 +24,10 @@ _LINES = 16 * 1024 * 1024
 _LOOK = 0.002
 
 
+class ContenderFailed(Exception):
+    """A queue did not do what it was asked to."""
+
+
 class Contender(msgspec.Struct, frozen=True):
     """How to run a queue and how to ask PostgreSQL what it has left to do."""
 
@@ -56,7 +60,7 @@ class Conversation:
         self._process = process
 
     async def ask(self, within: float, **wish: object) -> dict[str, Any]:
-        """Raises TimeoutError, and RuntimeError when the process has ended."""
+        """Raises TimeoutError, and ContenderFailed when the process has ended."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(wish).encode() + b"\n")
         return await self.hear(within)
@@ -68,7 +72,7 @@ class Conversation:
                 if line.startswith(b"{"):
                     answer: dict[str, Any] = json.loads(line)
                     return answer
-        raise RuntimeError("it ended early; what it said stands above")
+        raise ContenderFailed("it ended early; what it said stands above")
 
     async def end(self) -> None:
         """Asked first, then made to."""
@@ -102,6 +106,8 @@ async def _conversation(contender: Contender, conninfo: str) -> AsyncIterator[Co
         await held.hear(FILL_SECONDS)
         yield held
         await held.end()
+    except (ConnectionError, TimeoutError) as error:
+        raise ContenderFailed(f"it stopped answering ({type(error).__name__})") from error
     finally:
         held.kill()
         await process.wait()
@@ -182,10 +188,10 @@ async def _recorded(conninfo: str, contender: Contender, deadline: float) -> flo
 
 
 def _check(conninfo: str, contender: Contender, jobs: int) -> None:
-    """Raises RuntimeError when the queue is empty for another reason than that all was done."""
+    """Raises ContenderFailed when the queue is empty for another reason than that all was done."""
     proven = _count(conninfo, contender.proof) if contender.proof else jobs
     if proven != jobs:
-        raise RuntimeError(f"{contender.name}: {proven} of {jobs} jobs were done as they should be")
+        raise ContenderFailed(f"{contender.name}: {proven} of {jobs} jobs were done as they should be")
 
 
 async def idle(server: Server, contender: Contender, pauses: Sequence[float]) -> list[float]:

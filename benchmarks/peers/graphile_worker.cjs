@@ -12,6 +12,7 @@ class GraphileWorker {
   constructor (address, runs) {
     this.version = version
     this.pool = new Pool({ ...address, max: 10 })
+    this.pool.on('error', error => process.stderr.write(`${error.message}\n`))
     this.runs = runs
   }
 
