@@ -83,6 +83,7 @@ class Benchmark:
         chance = random.Random(4)
         pauses = [chance.uniform(0.02, 0.08) for _ in range(self._plan.samples + WARM_UP)]
         one.waits = [wait * 1000 for wait in await idle(self._server, one.contender, pauses)]
+        self._console.print(f"{one.contender.name}: a job starts after {statistics.median(one.waits):.1f} ms")
 
     async def _each(self, step: Step, among: Iterable[Measured]) -> None:
         for one in list(among):
@@ -141,4 +142,4 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="500 jobs, one run")
     options = parser.parse_args()
     usual = Plan(options.jobs, options.runs, options.samples, 60.0)
-    asyncio.run(main(Plan(500, 1, 30, 10.0) if options.quick else usual))
+    asyncio.run(main(Plan(500, 1, 20, 5.0) if options.quick else usual))

@@ -157,7 +157,7 @@ async def fill(server: Server, contender: Contender, jobs: int) -> None:
     server.drop(name)
     conninfo = server.create(name)
     async with _conversation(contender, conninfo) as speaking:
-        await speaking.ask(FILL_SECONDS, do="prepare", idle=False)
+        await speaking.ask(FILL_SECONDS, do="prepare", singly=0)
         await speaking.ask(FILL_SECONDS, do="fill", jobs=jobs)
     server.settle(conninfo)
 
@@ -198,7 +198,7 @@ async def idle(server: Server, contender: Contender, pauses: Sequence[float]) ->
     """Seconds from enqueueing a job to its start, on a queue that is idle otherwise."""
     with server.lent(f"{contender.name}_idle") as conninfo:
         async with _conversation(contender, conninfo) as speaking:
-            await speaking.ask(FILL_SECONDS, do="prepare", idle=True)
+            await speaking.ask(FILL_SECONDS, do="prepare", singly=len(pauses))
             server.settle(conninfo)
             answer = await speaking.ask(sum(pauses) + 60, do="idle", pauses=list(pauses))
     return sorted(answer["seconds"])

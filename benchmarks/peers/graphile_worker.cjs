@@ -13,6 +13,7 @@ class GraphileWorker {
     this.version = version
     this.pool = new Pool({ ...address, max: 10 })
     this.pool.on('error', error => process.stderr.write(`${error.message}\n`))
+    this.pool.on('connect', client => client.on('error', error => process.stderr.write(`${error.message}\n`)))
     this.runs = runs
   }
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import psycopg
@@ -22,59 +22,66 @@ ENTRYPOINT = "nothing"
 
 
 class PgqueuerQueue:
+    """The worker has a connection to itself, because on psycopg it keeps it while it listens."""
+
     version = version("pgqueuer")
 
-    def __init__(self, queuer: PgQueuer, connection: Any, runs: Runs) -> None:  # noqa: ANN401  # either driver's
-        self._queuer = queuer
-        self._connection = connection
-        self._worker: asyncio.Task[None] | None = None
+    def __init__(self, worker: Connected, client: Connected, runs: Runs) -> None:
+        self._worker, self._client = worker, client
+        self._working: asyncio.Task[None] | None = None
 
-        @queuer.entrypoint(ENTRYPOINT)
+        @worker.queuer.entrypoint(ENTRYPOINT)
         async def nothing(job: Job) -> None:
             runs.ran(int(job.payload or b"0"))
 
-    async def prepare(self, *, idle: bool) -> None:
-        del idle
-        await self._queuer.queries.install()
+    async def prepare(self, singly: int) -> None:
+        del singly
+        await self._client.queuer.queries.install()
 
     async def fill(self, jobs: int) -> None:
         for start in range(0, jobs, 1000):
             payloads: list[bytes | None] = [b"%d" % number for number in range(start, min(start + 1000, jobs))]
             count = len(payloads)
-            await self._queuer.queries.enqueue([ENTRYPOINT] * count, payloads, [0] * count)
+            await self._client.queuer.queries.enqueue([ENTRYPOINT] * count, payloads, [0] * count)
 
     async def start(self) -> None:
-        self._worker = asyncio.create_task(self._queuer.qm.run(batch_size=CONCURRENCY))
+        self._working = asyncio.create_task(self._worker.queuer.qm.run(batch_size=CONCURRENCY))
 
     async def enqueue(self, number: int) -> float:
         began = time.monotonic()
-        await self._queuer.queries.enqueue(ENTRYPOINT, b"%d" % number)
+        await self._client.queuer.queries.enqueue(ENTRYPOINT, b"%d" % number)
         return began
 
     async def stop(self) -> None:
-        if self._worker:
-            self._queuer.shutdown.set()
-            await asyncio.wait([self._worker], timeout=5)
-        await self._connection.close()
+        if self._working:
+            self._worker.queuer.shutdown.set()
+            await asyncio.wait([self._working], timeout=5)
+        for one in (self._worker, self._client):
+            await one.connection.close()
 
 
-async def open_queue(conninfo: str, driver: str, runs: Runs) -> PgqueuerQueue:
+class Connected(NamedTuple):
+    queuer: PgQueuer
     connection: Any
+    """Of the driver that was asked for."""
+
+
+async def connect(conninfo: str, driver: str) -> Connected:
     if driver == "asyncpg":
         given = conninfo_to_dict(conninfo)
         names = {"host": "host", "port": "port", "user": "user", "dbname": "database"}
-        connection = await asyncpg.connect(**{names[key]: given[key] for key in names if key in given})
-        queuer = PgQueuer.from_asyncpg_connection(connection)
-    else:
-        connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
-        queuer = PgQueuer.from_psycopg_connection(connection)
-    return PgqueuerQueue(queuer, connection, runs)
+        address: dict[str, Any] = {names[key]: given[key] for key in names if key in given}
+        connection = await asyncpg.connect(**address)
+        return Connected(PgQueuer.from_asyncpg_connection(connection), connection)
+    client = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+    return Connected(PgQueuer.from_psycopg_connection(client), client)
 
 
 async def main(conninfo: str, driver: str) -> None:
     logging.disable(logging.WARNING)
     runs = Runs()
-    await converse(await open_queue(conninfo, driver, runs), runs)
+    worker, client = [await connect(conninfo, driver) for _ in range(2)]
+    await converse(PgqueuerQueue(worker, client, runs), runs)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ class ProcrastinateQueue:
     async def open(self) -> None:
         await self._app.open_async()
 
-    async def prepare(self, *, idle: bool) -> None:
-        del idle
+    async def prepare(self, singly: int) -> None:
+        del singly
         await self._app.schema_manager.apply_schema_async()
 
     async def fill(self, jobs: int) -> None:

@@ -23,8 +23,8 @@ class Queue(Protocol):
 
     version: str
 
-    async def prepare(self, *, idle: bool) -> None:
-        """Make the tables; ``idle`` says that jobs will come one by one."""
+    async def prepare(self, singly: int) -> None:
+        """Make the tables; so many jobs will come one by one."""
 
     async def fill(self, jobs: int) -> None:
         """Enqueue jobs, as many at once as it can."""
@@ -67,7 +67,7 @@ async def converse(queue: Queue, runs: Runs) -> None:
         wish: dict[str, Any] = json.loads(line)
         match wish["do"]:
             case "prepare":
-                await queue.prepare(idle=wish["idle"])
+                await queue.prepare(wish["singly"])
                 await _say({})
             case "fill":
                 await queue.fill(wish["jobs"])

@@ -37,7 +37,6 @@ from workers.routes import Route
 from workers.worker import Worker
 
 INSTANCE = "bench"
-IDLE_PEOPLE = 1000
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     # A code that the provider makes: neither a text nor a secret of ours.
     "verification": ("user.human.phone.code.added", {"generator_id": "bench"}),
@@ -86,11 +85,10 @@ class TidingsQueue:
             self._opened.open()
         return self._opened
 
-    async def prepare(self, *, idle: bool) -> None:
+    async def prepare(self, singly: int) -> None:
         bring_up_to_date(self._settings, self._conninfo, lambda _: None)
-        if idle:
-            self._append([_person(number) for number in range(IDLE_PEOPLE)])
-            self._decide()
+        self._append([_person(number) for number in range(singly)])
+        self._decide()
 
     async def fill(self, jobs: int) -> None:
         self._append([_person(number) for number in range(jobs)])
