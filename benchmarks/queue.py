@@ -1,9 +1,10 @@
-# noqa: A005  # the benchmark's name is fixed, and scripts/bench keeps this directory off the path
 """The same no-op delivery through Tidings and through queues that do nothing else, on one PostgreSQL.
 
 Jobs a second while a backlog is drained, from the worker's start until the last job is recorded as done;
 and the time from enqueueing to the start of a job on an idle queue. One worker process each, a database
 each, the runs taken in turns. Peers are installed the first time, which takes a minute and needs a network.
+
+Its name is also the standard library's: scripts/bench keeps this directory off the path of imports.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import random
 import statistics
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +45,7 @@ class Measured(msgspec.Struct):
     """What one contender showed."""
 
     contender: Contender
+    version: str = ""
     rates: list[float] = []
     """Jobs a second, a run each."""
     waits: list[float] = []
@@ -64,10 +66,12 @@ class Benchmark:
         self.measured = {one.name: Measured(one) for one in found.contenders}
 
     async def run(self) -> None:
-        await self._each(self.fill, self.measured.values())
+        await asyncio.gather(*(self._attempt(self.fill, one) for one in self._present()))
         for number in range(self._plan.runs):
-            await self._each(self.drain, list(self.measured.values())[:: -1 if number % 2 else 1])
-        await self._each(self.idle, self.measured.values())
+            for one in self._present()[:: -1 if number % 2 else 1]:
+                await self._attempt(self.drain, one)
+        for one in self._present():
+            await self._attempt(self.idle, one)
 
     async def fill(self, one: Measured) -> None:
         self._console.print(f"{one.contender.name}: enqueueing {self._plan.jobs:,} jobs …")
@@ -75,36 +79,43 @@ class Benchmark:
 
     async def drain(self, one: Measured) -> None:
         drained = await drain(self._server, one.contender, self._plan.jobs, self._plan.limit)
+        one.version = drained.version
         one.rates.append(drained.per_second)
         self._console.print(f"{one.contender.name}: {drained.jobs:,} jobs in {drained.seconds:.2f} s")
 
     async def idle(self, one: Measured) -> None:
-        # Seeded: the same pauses for all. They leave each queue idle, and hit a poll anywhere in its interval.
+        # Seeded: the same pauses for all, short and uneven, so that a poll may come at any time in them.
         chance = random.Random(4)
         pauses = [chance.uniform(0.02, 0.08) for _ in range(self._plan.samples + WARM_UP)]
         one.waits = [wait * 1000 for wait in await idle(self._server, one.contender, pauses)]
         self._console.print(f"{one.contender.name}: a job starts after {statistics.median(one.waits):.1f} ms")
 
-    async def _each(self, step: Step, among: Iterable[Measured]) -> None:
-        for one in list(among):
-            try:
-                await step(one)
-            except ContenderFailed as error:
-                if one.contender.name == OURS:
-                    raise
-                self.missing[one.contender.name] = str(error)
-                del self.measured[one.contender.name]
+    def _present(self) -> list[Measured]:
+        return list(self.measured.values())
+
+    async def _attempt(self, step: Step, one: Measured) -> None:
+        try:
+            await step(one)
+        except ContenderFailed as error:
+            if one.contender.name == OURS:
+                raise
+            self.missing[one.contender.name] = str(error)
+            del self.measured[one.contender.name]
 
 
 def show(benchmark: Benchmark, plan: Plan, console: Console) -> None:
-    title = f"{plan.jobs:,} jobs, {plan.runs} runs in turns: median (least to most); idle: {plan.samples} jobs"
-    table = Table("queue", "jobs/s", "Tidings to it", "idle p50 / p99 ms", "how", title=title)
+    title = (
+        f"{plan.jobs:,} jobs, {plan.runs} runs in turns: median (least to most); idle: {plan.samples} jobs"
+    )
+    table = Table("queue", "jobs/s", "Tidings to it", "idle p50 / p99 ms", title=title)
     ours = Figures(tuple(benchmark.measured[OURS].rates))
     for name, one in benchmark.measured.items():
         rates = Figures(tuple(one.rates))
         wait = f"{statistics.median(one.waits):.1f} / {percentile(one.waits, 0.99):.1f}"
-        table.add_row(name, str(rates), str(ratios(ours, rates)), wait, one.contender.how)
+        table.add_row(name, str(rates), str(ratios(ours, rates)), wait)
     console.print(table)
+    for name, one in benchmark.measured.items():
+        console.print(f"{name} {one.version}: {one.contender.how}")
     for name, why in benchmark.missing.items():
         console.print(f"without {name}: {why}")
 

@@ -7,7 +7,6 @@ turns, the ratios run by run. The sink shares the machine.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import tempfile
 from pathlib import Path

@@ -84,9 +84,7 @@ def postfix(report: Report) -> Postfix | Missing:
     return missing or unpacked
 
 
-def _installed(
-    home: Path, wanted: Path, commands: Sequence[Sequence[str]], report: Report
-) -> Missing | None:
+def _installed(home: Path, wanted: Path, commands: Sequence[Sequence[str]], report: Report) -> Missing | None:
     """Run the commands unless they succeeded before for the same file; None when all is there."""
     checksum = hashlib.sha256(wanted.read_bytes()).hexdigest()
     home.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,7 @@ class Contender(msgspec.Struct, frozen=True):
 
 
 class Drained(msgspec.Struct, frozen=True):
+    version: str
     jobs: int
     """Done and recorded; fewer than there were when the time was over."""
     seconds: float
@@ -57,15 +58,20 @@ class Conversation:
     """A process of a contender, which answers each wish with a line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.version = ""
         self._process = process
+
+    async def begin(self) -> None:
+        """Raises as ``ask`` does."""
+        self.version = (await self._hear(FILL_SECONDS))["version"]
 
     async def ask(self, within: float, **wish: object) -> dict[str, Any]:
         """Raises TimeoutError, and ContenderFailed when the process has ended."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(wish).encode() + b"\n")
-        return await self.hear(within)
+        return await self._hear(within)
 
-    async def hear(self, within: float) -> dict[str, Any]:
+    async def _hear(self, within: float) -> dict[str, Any]:
         assert self._process.stdout
         async with asyncio.timeout(within):
             while line := await self._process.stdout.readline():
@@ -103,7 +109,7 @@ async def _conversation(contender: Contender, conninfo: str) -> AsyncIterator[Co
     )
     held = Conversation(process)
     try:
-        await held.hear(FILL_SECONDS)
+        await held.begin()
         yield held
         await held.end()
     except (ConnectionError, TimeoutError) as error:
@@ -172,9 +178,16 @@ async def drain(server: Server, contender: Contender, jobs: int, limit: float) -
                 answer = await speaking.ask(limit, do="drain", jobs=jobs)
                 ended = await _recorded(conninfo, contender, asked + limit)
             except TimeoutError:
-                return Drained(jobs - _count(conninfo, contender.left), time.monotonic() - asked)
+                return _cut_short(conninfo, contender, speaking.version, jobs, limit)
         _check(conninfo, contender, jobs)
-        return Drained(jobs, ended - answer["began"])
+        return Drained(speaking.version, jobs, ended - answer["began"])
+
+
+def _cut_short(conninfo: str, contender: Contender, version: str, jobs: int, limit: float) -> Drained:
+    done = jobs - _count(conninfo, contender.left)
+    if not done:
+        raise ContenderFailed(f"it did nothing within {limit:g} s")
+    return Drained(version, done, limit)
 
 
 async def _recorded(conninfo: str, contender: Contender, deadline: float) -> float:

@@ -66,7 +66,9 @@ def _on_python(interpreter: Path) -> list[Contender]:
             left="SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')",
         ),
         Contender("pgqueuer", f"psycopg; {how}", (python, of_pgqueuer, "{conninfo}", "psycopg"), left),
-        Contender("pgqueuer_asyncpg", f"asyncpg; {how}", (python, of_pgqueuer, "{conninfo}", "asyncpg"), left),
+        Contender(
+            "pgqueuer_asyncpg", f"asyncpg; {how}", (python, of_pgqueuer, "{conninfo}", "asyncpg"), left
+        ),
     ]
 
 

@@ -40,7 +40,9 @@ class PgqueuerQueue:
 
     async def fill(self, jobs: int) -> None:
         for start in range(0, jobs, 1000):
-            payloads: list[bytes | None] = [b"%d" % number for number in range(start, min(start + 1000, jobs))]
+            payloads: list[bytes | None] = [
+                b"%d" % number for number in range(start, min(start + 1000, jobs))
+            ]
             count = len(payloads)
             await self._client.queuer.queries.enqueue([ENTRYPOINT] * count, payloads, [0] * count)
 

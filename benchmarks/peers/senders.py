@@ -71,7 +71,9 @@ async def _begin() -> bool:
 
 async def aiosmtplib_pool(sink: Sink, content: bytes, seconds: float) -> float:
     """The same number of connections, each used for one mail after the other."""
-    clients = [aiosmtplib.SMTP(hostname=sink.host, port=sink.port, start_tls=False) for _ in range(CONNECTIONS)]
+    clients = [
+        aiosmtplib.SMTP(hostname=sink.host, port=sink.port, start_tls=False) for _ in range(CONNECTIONS)
+    ]
     for client in clients:
         await client.connect()
 
