@@ -1,6 +1,6 @@
 """The same no-op delivery through Tidings and through queues that do nothing else, on one PostgreSQL.
 
-Jobs a second while a backlog is drained, from the worker's start until the last job is recorded as done;
+Jobs a second while a backlog is drained, from the first job's start until the last is recorded as done;
 and the time from enqueueing to the start of a job on an idle queue. One worker process each, a database
 each, the runs taken in turns. Peers are installed the first time, which takes a minute and needs a network.
 

@@ -169,7 +169,10 @@ async def fill(server: Server, contender: Contender, jobs: int) -> None:
 
 
 async def drain(server: Server, contender: Contender, jobs: int, limit: float) -> Drained:
-    """From the worker's start until PostgreSQL has recorded every job as done."""
+    """From the start of the first job until PostgreSQL has recorded every one as done.
+
+    What a worker does once, before its first job, says nothing of its rate.
+    """
     with server.lent(f"{contender.name}_run", _backlog(contender)) as conninfo:
         server.settle(conninfo)
         async with _conversation(contender, conninfo) as speaking:

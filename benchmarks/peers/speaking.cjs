@@ -24,6 +24,10 @@ class Runs {
     if (this.at.size === this.wanted) this.enough()
   }
 
+  first () {
+    return this.at.values().next().value
+  }
+
   reach (wanted) {
     this.wanted = wanted
     return this.at.size >= wanted ? Promise.resolve() : new Promise(resolve => { this.enough = resolve })
@@ -31,10 +35,9 @@ class Runs {
 }
 
 async function drain (queue, runs, jobs) {
-  const began = now()
   await queue.start(false)
   await runs.reach(jobs)
-  return { began }
+  return { began: runs.first() }
 }
 
 async function idle (queue, runs, pauses) {

@@ -82,11 +82,10 @@ async def converse(queue: Queue, runs: Runs) -> None:
 
 
 async def _drain(queue: Queue, runs: Runs, jobs: int) -> float:
-    """When the worker was started; returns once every job has run, recorded or not."""
-    began = time.monotonic()
+    """When the first job began; returns once every job has run, recorded or not."""
     await queue.start()
     await runs.reach(jobs)
-    return began
+    return min(runs.at.values())
 
 
 async def _idle(queue: Queue, runs: Runs, pauses: Sequence[float]) -> list[float]:
