@@ -17,6 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from benchmarks.peers.cache import ROOT
+from benchmarks.peers.speaking import CONCURRENCY
 
 FILL_SECONDS = 180.0
 STOP_SECONDS = 15.0
@@ -169,9 +170,9 @@ async def fill(server: Server, contender: Contender, jobs: int) -> None:
 
 
 async def drain(server: Server, contender: Contender, jobs: int, limit: float) -> Drained:
-    """From the start of the first job until PostgreSQL has recorded every one as done.
+    """From the end of the first batch until PostgreSQL has recorded every job as done.
 
-    What a worker does once, before its first job, says nothing of its rate.
+    That batch is not counted: what a worker does once, around it, says nothing of its rate.
     """
     with server.lent(f"{contender.name}_run", _backlog(contender)) as conninfo:
         server.settle(conninfo)
@@ -183,7 +184,7 @@ async def drain(server: Server, contender: Contender, jobs: int, limit: float) -
             except TimeoutError:
                 return _cut_short(conninfo, contender, speaking.version, jobs, limit)
         _check(conninfo, contender, jobs)
-        return Drained(speaking.version, jobs, ended - answer["began"])
+        return Drained(speaking.version, jobs - CONCURRENCY, ended - answer["began"])
 
 
 def _cut_short(conninfo: str, contender: Contender, version: str, jobs: int, limit: float) -> Drained:

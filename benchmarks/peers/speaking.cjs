@@ -24,8 +24,8 @@ class Runs {
     if (this.at.size === this.wanted) this.enough()
   }
 
-  first () {
-    return this.at.values().next().value
+  afterOneBatch () {
+    return [...this.at.values()][CONCURRENCY]
   }
 
   reach (wanted) {
@@ -37,7 +37,7 @@ class Runs {
 async function drain (queue, runs, jobs) {
   await queue.start(false)
   await runs.reach(jobs)
-  return { began: runs.first() }
+  return { began: runs.afterOneBatch() }
 }
 
 async function idle (queue, runs, pauses) {

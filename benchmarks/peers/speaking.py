@@ -82,10 +82,10 @@ async def converse(queue: Queue, runs: Runs) -> None:
 
 
 async def _drain(queue: Queue, runs: Runs, jobs: int) -> float:
-    """When the first job began; returns once every job has run, recorded or not."""
+    """When the first job after the first batch began; returns once every job has run, recorded or not."""
     await queue.start()
     await runs.reach(jobs)
-    return min(runs.at.values())
+    return sorted(runs.at.values())[CONCURRENCY]
 
 
 async def _idle(queue: Queue, runs: Runs, pauses: Sequence[float]) -> list[float]:
