@@ -1,7 +1,7 @@
 """The same no-op delivery through Tidings and through queues that do nothing else, on one PostgreSQL.
 
-Jobs a second while a backlog is drained, once its first batch has run, until the last job is recorded as done;
-and the time from enqueueing to the start of a job on an idle queue. One worker process each, a database
+Jobs a second while a backlog is drained, without its first tenth, until the last job is recorded as done; and
+the time from enqueueing to the start of a job on an idle queue. One worker process each, a database
 each, the runs taken in turns. Peers are installed the first time, which takes a minute and needs a network.
 
 Its name is also the standard library's: scripts/bench keeps this directory off the path of imports.

@@ -170,21 +170,19 @@ async def fill(server: Server, contender: Contender, jobs: int) -> None:
 
 
 async def drain(server: Server, contender: Contender, jobs: int, limit: float) -> Drained:
-    """From the end of the first batch until PostgreSQL has recorded every job as done.
-
-    That batch is not counted: what a worker does once, around it, says nothing of its rate.
-    """
+    """Until PostgreSQL has recorded every job as done; what a worker does once, at first, is no part of it."""
+    uncounted = max(CONCURRENCY, jobs // 10)
     with server.lent(f"{contender.name}_run", _backlog(contender)) as conninfo:
         server.settle(conninfo)
         async with _conversation(contender, conninfo) as speaking:
             asked = time.monotonic()
             try:
-                answer = await speaking.ask(limit, do="drain", jobs=jobs)
+                answer = await speaking.ask(limit, do="drain", jobs=jobs, uncounted=uncounted)
                 ended = await _recorded(conninfo, contender, asked + limit)
             except TimeoutError:
                 return _cut_short(conninfo, contender, speaking.version, jobs, limit)
         _check(conninfo, contender, jobs)
-        return Drained(speaking.version, jobs - CONCURRENCY, ended - answer["began"])
+        return Drained(speaking.version, jobs - uncounted, ended - answer["began"])
 
 
 def _cut_short(conninfo: str, contender: Contender, version: str, jobs: int, limit: float) -> Drained:

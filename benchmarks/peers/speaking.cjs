@@ -24,8 +24,8 @@ class Runs {
     if (this.at.size === this.wanted) this.enough()
   }
 
-  afterOneBatch () {
-    return [...this.at.values()][CONCURRENCY]
+  after (count) {
+    return [...this.at.values()][count]
   }
 
   reach (wanted) {
@@ -34,10 +34,10 @@ class Runs {
   }
 }
 
-async function drain (queue, runs, jobs) {
+async function drain (queue, runs, { jobs, uncounted }) {
   await queue.start(false)
   await runs.reach(jobs)
-  return { began: runs.afterOneBatch() }
+  return { began: runs.after(uncounted) }
 }
 
 async function idle (queue, runs, pauses) {
@@ -57,7 +57,7 @@ async function obey (queue, runs, wish) {
   switch (wish.do) {
     case 'prepare': return (await queue.prepare(), {})
     case 'fill': return (await queue.fill(wish.jobs), {})
-    case 'drain': return drain(queue, runs, wish.jobs)
+    case 'drain': return drain(queue, runs, wish)
     case 'idle': return idle(queue, runs, wish.pauses)
   }
 }

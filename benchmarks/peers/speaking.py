@@ -73,7 +73,7 @@ async def converse(queue: Queue, runs: Runs) -> None:
                 await queue.fill(wish["jobs"])
                 await _say({})
             case "drain":
-                await _say({"began": await _drain(queue, runs, wish["jobs"])})
+                await _say({"began": await _drain(queue, runs, wish["jobs"], wish["uncounted"])})
             case "idle":
                 await _say({"seconds": await _idle(queue, runs, wish["pauses"])})
             case _:
@@ -81,11 +81,11 @@ async def converse(queue: Queue, runs: Runs) -> None:
     await queue.stop()
 
 
-async def _drain(queue: Queue, runs: Runs, jobs: int) -> float:
-    """When the first job after the first batch began; returns once every job has run, recorded or not."""
+async def _drain(queue: Queue, runs: Runs, jobs: int, uncounted: int) -> float:
+    """When the first job that counts began; returns once every job has run, recorded or not."""
     await queue.start()
     await runs.reach(jobs)
-    return sorted(runs.at.values())[CONCURRENCY]
+    return sorted(runs.at.values())[uncounted]
 
 
 async def _idle(queue: Queue, runs: Runs, pauses: Sequence[float]) -> list[float]:
