@@ -170,7 +170,7 @@ async def fill(server: Server, contender: Contender, jobs: int) -> None:
 
 
 async def drain(server: Server, contender: Contender, jobs: int, limit: float) -> Drained:
-    """Until PostgreSQL has recorded every job as done; what a worker does once, at first, is no part of it."""
+    """Until PostgreSQL has recorded every job as done; what a worker does once, at first, does not count."""
     uncounted = max(CONCURRENCY, jobs // 10)
     with server.lent(f"{contender.name}_run", _backlog(contender)) as conninfo:
         server.settle(conninfo)
