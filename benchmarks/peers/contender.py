@@ -20,7 +20,6 @@ from benchmarks.peers.cache import ROOT
 from benchmarks.peers.speaking import CONCURRENCY
 
 FILL_SECONDS = 180.0
-STOP_SECONDS = 15.0
 _LINES = 16 * 1024 * 1024
 _LOOK = 0.002
 
@@ -81,16 +80,6 @@ class Conversation:
                     return answer
         raise ContenderFailed("it ended early; what it said stands above")
 
-    async def end(self) -> None:
-        """Asked first, then made to."""
-        assert self._process.stdin
-        try:
-            self._process.stdin.write(b'{"do": "stop"}\n')
-            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
-        except (TimeoutError, ConnectionError):
-            self.kill()
-            await self._process.wait()
-
     def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
@@ -112,7 +101,6 @@ async def _conversation(contender: Contender, conninfo: str) -> AsyncIterator[Co
     try:
         await held.begin()
         yield held
-        await held.end()
     except (ConnectionError, TimeoutError) as error:
         raise ContenderFailed(f"it stopped answering ({type(error).__name__})") from error
     finally:

@@ -32,7 +32,7 @@ class GraphileWorker {
   }
 
   async start () {
-    this.runner = await run({
+    await run({
       pgPool: this.pool,
       logger: silent,
       noHandleSignals: true,
@@ -50,12 +50,6 @@ class GraphileWorker {
 
   async enqueue (number) {
     await this.utils.addJob('nothing', { number })
-  }
-
-  async stop () {
-    if (this.runner) await this.runner.stop()
-    await this.utils.release()
-    await this.pool.end()
   }
 }
 

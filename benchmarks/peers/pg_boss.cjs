@@ -15,8 +15,6 @@ class Boss {
     this.boss = new PgBoss({ ...address, max: LOOPS })
     this.boss.on('error', error => process.stderr.write(`${error.message}\n`))
     this.runs = runs
-    this.loops = []
-    this.stopping = false
   }
 
   async open () {
@@ -38,12 +36,12 @@ class Boss {
       const options = { batchSize: CONCURRENCY, pollingIntervalSeconds: 0.5 }
       await this.boss.work(QUEUE, options, async jobs => this.ran(jobs))
     } else {
-      this.loops = Array.from({ length: LOOPS }, () => this.loop())
+      for (let loop = 0; loop < LOOPS; loop++) this.loop()
     }
   }
 
   async loop () {
-    while (!this.stopping) {
+    while (true) {
       const jobs = await this.boss.fetch(QUEUE, { batchSize: CONCURRENCY })
       if (!jobs || jobs.length === 0) return
       this.ran(jobs)
@@ -57,12 +55,6 @@ class Boss {
 
   async enqueue (number) {
     await this.boss.send(QUEUE, { number })
-  }
-
-  async stop () {
-    this.stopping = true
-    await Promise.all(this.loops)
-    await this.boss.stop({ graceful: false, wait: true, timeout: 2000 })
   }
 }
 

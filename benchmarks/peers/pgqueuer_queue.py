@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import asyncpg
 import psycopg
@@ -26,17 +26,17 @@ class PgqueuerQueue:
 
     version = version("pgqueuer")
 
-    def __init__(self, worker: Connected, client: Connected, runs: Runs) -> None:
+    def __init__(self, worker: PgQueuer, client: PgQueuer, runs: Runs) -> None:
         self._worker, self._client = worker, client
         self._working: asyncio.Task[None] | None = None
 
-        @worker.queuer.entrypoint(ENTRYPOINT)
+        @worker.entrypoint(ENTRYPOINT)
         async def nothing(job: Job) -> None:
             runs.ran(int(job.payload or b"0"))
 
     async def prepare(self, singly: int) -> None:
         del singly
-        await self._client.queuer.queries.install()
+        await self._client.queries.install()
 
     async def fill(self, jobs: int) -> None:
         for start in range(0, jobs, 1000):
@@ -44,39 +44,25 @@ class PgqueuerQueue:
                 b"%d" % number for number in range(start, min(start + 1000, jobs))
             ]
             count = len(payloads)
-            await self._client.queuer.queries.enqueue([ENTRYPOINT] * count, payloads, [0] * count)
+            await self._client.queries.enqueue([ENTRYPOINT] * count, payloads, [0] * count)
 
     async def start(self) -> None:
-        self._working = asyncio.create_task(self._worker.queuer.qm.run(batch_size=CONCURRENCY))
+        self._working = asyncio.create_task(self._worker.qm.run(batch_size=CONCURRENCY))
 
     async def enqueue(self, number: int) -> float:
         began = time.monotonic()
-        await self._client.queuer.queries.enqueue(ENTRYPOINT, b"%d" % number)
+        await self._client.queries.enqueue(ENTRYPOINT, b"%d" % number)
         return began
 
-    async def stop(self) -> None:
-        if self._working:
-            self._worker.queuer.shutdown.set()
-            await asyncio.wait([self._working], timeout=5)
-        for one in (self._worker, self._client):
-            await one.connection.close()
 
-
-class Connected(NamedTuple):
-    queuer: PgQueuer
-    connection: Any
-    """Of the driver that was asked for."""
-
-
-async def connect(conninfo: str, driver: str) -> Connected:
+async def connect(conninfo: str, driver: str) -> PgQueuer:
     if driver == "asyncpg":
         given = conninfo_to_dict(conninfo)
         names = {"host": "host", "port": "port", "user": "user", "dbname": "database"}
         address: dict[str, Any] = {names[key]: given[key] for key in names if key in given}
-        connection = await asyncpg.connect(**address)
-        return Connected(PgQueuer.from_asyncpg_connection(connection), connection)
-    client = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
-    return Connected(PgQueuer.from_psycopg_connection(client), client)
+        return PgQueuer.from_asyncpg_connection(await asyncpg.connect(**address))
+    connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+    return PgQueuer.from_psycopg_connection(connection)
 
 
 async def main(conninfo: str, driver: str) -> None:

@@ -49,12 +49,6 @@ class ProcrastinateQueue:
         await self._nothing.defer_async(number=number)
         return began
 
-    async def stop(self) -> None:
-        if self._worker:
-            self._worker.cancel()
-            await asyncio.wait([self._worker])
-        await self._app.close_async()
-
 
 async def main(conninfo: str) -> None:
     logging.disable(logging.WARNING)

@@ -65,11 +65,8 @@ async function obey (queue, runs, wish) {
 async function converse (queue, runs) {
   say({ version: queue.version })
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const answer = await obey(queue, runs, JSON.parse(line))
-    if (answer === undefined) break
-    say(answer)
+    say(await obey(queue, runs, JSON.parse(line)))
   }
-  await queue.stop()
   process.exit(0)
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,13 +31,10 @@ class Queue(Protocol):
         """Enqueue jobs, as many at once as it can."""
 
     async def start(self) -> None:
-        """Start a worker, which goes on until ``stop``."""
+        """Start a worker, which goes on until the process is killed."""
 
     async def enqueue(self, number: int) -> float:
         """Enqueue one job; when that began, on the monotonic clock."""
-
-    async def stop(self) -> None:
-        """Let the worker end, and every connection."""
 
 
 class Runs:
@@ -61,7 +59,7 @@ class Runs:
 
 
 async def converse(queue: Queue, runs: Runs) -> None:
-    """Obey until told to stop, or until nobody is there any more."""
+    """Obey until nobody is there any more; then end at once, as when killed: its database is thrown away."""
     await _say({"version": queue.version})
     while line := await asyncio.to_thread(sys.stdin.readline):
         wish: dict[str, Any] = json.loads(line)
@@ -76,9 +74,9 @@ async def converse(queue: Queue, runs: Runs) -> None:
                 await _say({"began": await _drain(queue, runs, wish["jobs"], wish["uncounted"])})
             case "idle":
                 await _say({"seconds": await _idle(queue, runs, wish["pauses"])})
-            case _:
-                break
-    await queue.stop()
+            case other:
+                raise ValueError(other)
+    os._exit(0)
 
 
 async def _drain(queue: Queue, runs: Runs, jobs: int, uncounted: int) -> float:

@@ -13,7 +13,6 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +68,7 @@ class TidingsQueue:
         self._settings = settings
         self._trigger, self._data = KINDS[kind]
         self._runs = runs
-        self._held = ExitStack()
         self._opened: Log | None = None
-        self._stopped = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
 
     @property
@@ -80,7 +77,6 @@ class TidingsQueue:
         if self._opened is None:
             role = self._settings.database_role
             database = Database(self._conninfo, role=role, max_size=CONNECTIONS, application_name="bench")
-            self._held.callback(database.close)
             self._opened = Log(database, deployment_key(self._settings), os.urandom)
             self._opened.open()
         return self._opened
@@ -106,10 +102,10 @@ class TidingsQueue:
         settings = worker_settings(self._settings)
         worker = Worker(self._log, routes, settings, clock=clock, chance=random.random)
         loop = asyncio.get_running_loop()
-        wakeups = self._held.enter_context(closing(Wakeups(self._conninfo)))
+        wakeups = Wakeups(self._conninfo)
         wakeups.subscribe("due", call=lambda: loop.call_soon_threadsafe(worker.wake))
         wakeups.start()
-        self._working = asyncio.create_task(worker.run(self._stopped))
+        self._working = asyncio.create_task(worker.run(asyncio.Event()))
 
     async def enqueue(self, number: int) -> float:
         """A job is enqueued by whoever decides it, so the handler's batch is timed; its event is there."""
@@ -117,12 +113,6 @@ class TidingsQueue:
         began = time.monotonic()
         await asyncio.to_thread(self._decide)
         return began
-
-    async def stop(self) -> None:
-        self._stopped.set()
-        if self._working:
-            await self._working
-        await asyncio.to_thread(self._held.close)
 
     def _append(self, events: Sequence[CallerEvent]) -> None:
         for start in range(0, len(events), 1000):
