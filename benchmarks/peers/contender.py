@@ -161,7 +161,6 @@ async def drain(server: Server, contender: Contender, jobs: int, limit: float) -
     """Until PostgreSQL has recorded every job as done; what a worker does once, at first, does not count."""
     uncounted = max(CONCURRENCY, jobs // 10)
     with server.lent(f"{contender.name}_run", _backlog(contender)) as conninfo:
-        server.settle(conninfo)
         async with _conversation(contender, conninfo) as speaking:
             asked = time.monotonic()
             try:
@@ -202,7 +201,6 @@ async def idle(server: Server, contender: Contender, pauses: Sequence[float]) ->
     with server.lent(f"{contender.name}_idle") as conninfo:
         async with _conversation(contender, conninfo) as speaking:
             await speaking.ask(FILL_SECONDS, do="prepare", singly=len(pauses))
-            server.settle(conninfo)
             answer = await speaking.ask(sum(pauses) + 60, do="idle", pauses=list(pauses))
     return sorted(answer["seconds"])
 
