@@ -30,6 +30,8 @@ LEASE = 4.0
 SETTINGS = {"TIDINGS_WORKERS__LEASE_PERIOD": f"{LEASE:g}s", "TIDINGS_WORKERS__DISPATCH_TIMEOUT": "2s"}
 PROCESSES = ("api-1", "api-2", "handler-1", "handler-2", "worker-1", "worker-2", "worker-3", "worker-4")
 WORKERS = tuple(name for name in PROCESSES if name.startswith("worker"))
+FULL = 1000
+"""Kills of a whole storm."""
 PROVIDER_SECONDS = 0.05
 """How long each provider takes to answer after it took a message."""
 SHORTEST_PAUSE = 0.1
@@ -196,7 +198,9 @@ async def main(plan: Plan) -> int:
 def _is_passed(result: dict[str, float], storm: Storm) -> bool:
     nothing = ("lost", "second_decisions", "closed_twice", "unannounced")
     few_unknown = result["unknown"] <= len(storm.in_transmission)
-    return not any(result[name] for name in nothing) and few_unknown and result["control_duplicates"] > 0
+    # The control of a short storm has few blows, and may be lucky.
+    bites = result["control_duplicates"] > 0 or result["kills"] < FULL
+    return not any(result[name] for name in nothing) and few_unknown and bites
 
 
 def _print(result: dict[str, float], findings: Findings, storm: Storm, seed: int) -> None:
@@ -217,7 +221,7 @@ def _print(result: dict[str, float], findings: Findings, storm: Storm, seed: int
 
 def _plan(arguments: Sequence[str]) -> Plan:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--kills", type=int, default=FULL)
     parser.add_argument("--freezes", type=int, default=100)
     parser.add_argument("--notifications", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
