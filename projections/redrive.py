@@ -52,10 +52,12 @@ def redrive(
 
 def _try(log: Log, stream: UUID, clock: Callable[[], datetime], deployment: Deployment) -> Redriven | None:
     """None when its quarantine has changed meanwhile."""
+    with log.database.connection() as connection:
+        before = _positions(quarantine.of_stream(connection.cursor(), NAME, stream))
+    # Read after that: no event that was set aside may be missing.
     history = read_stream(log, stream)
     with log.database.connection() as connection:
         cursor = connection.cursor()
-        before = _positions(quarantine.of_stream(cursor, NAME, stream))
         events = [event for event in history if event.position in before]
         outcome = consider(log, cursor, events, (), clock(), deployment)
     with log.appending() as append:

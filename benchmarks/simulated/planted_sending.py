@@ -92,7 +92,7 @@ def _no_user_state() -> tuple[Change, ...]:
 @plant("the time-out goes on after the point of no return")
 def _time_out_goes_on() -> tuple[Change, ...]:
     async def begin(self: Any) -> bool:  # noqa: ANN401
-        held = await self._worker.transmit(self._subject)
+        held = await self._steps.transmit(self._subject)
         if held is not None:
             self._subject = replace(self._subject, held=held)
         return held is not None
@@ -229,7 +229,7 @@ def _repeats_blindly() -> tuple[Change, ...]:
         fresh = await true_refreshed(self, step)
         held = replace(fresh.held, state=step.held.state)
         try:
-            return await self._submit(replace(fresh, subject=replace(fresh.subject, held=held)))
+            return await self._group.commit(replace(fresh, subject=replace(fresh.subject, held=held)))
         except Exception:  # noqa: BLE001
             return refused
 
