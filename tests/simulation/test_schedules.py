@@ -46,6 +46,12 @@ def test_schedules_break_no_promise(first: int) -> None:
     assert len({report.digest for report in reports}) == len(reports)
 
 
+@pytest.mark.parametrize("seed", [11775, 19130, 56477])
+def test_schedules_that_once_found_a_bug_stay_clean(seed: int) -> None:
+    with standing():
+        assert run(seed).violations == ()
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", BITES)
 def test_a_planted_bug_is_found(name: str) -> None:
