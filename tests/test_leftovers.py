@@ -25,7 +25,7 @@ def leftovers(monkeypatch: pytest.MonkeyPatch) -> Leftovers:
 @pytest.mark.parity("ALL-1")
 def test_a_thread_that_nobody_joined_is_found(leftovers: Leftovers) -> None:
     over = threading.Event()
-    thread = threading.Thread(target=over.wait, name="forgotten")
+    thread = threading.Thread(target=over.wait, name="forgotten", daemon=True)
     thread.start()
     (found,) = leftovers.found()
     assert "forgotten" in found
