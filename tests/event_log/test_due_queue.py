@@ -93,12 +93,14 @@ def leases(claims: Sequence[Claim]) -> list[tuple[UUID, int]]:
 def test_a_row_is_claimed_when_its_time_has_come(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
-    due = row(clock.now + timedelta(seconds=5))
-    put(log, due)
+    due, later = row(clock.now), row(clock.now + timedelta(seconds=5))
+    put(log, later)
     assert claim() == []
+    put(log, due)
+    assert ids(claim()) == [due.notification]
     clock.move(seconds=5)
     (claimed,) = claim()
-    assert (claimed.notification, claimed.instance, claimed.lost_claims) == (due.notification, "acme", 0)
+    assert (claimed.notification, claimed.instance, claimed.lost_claims) == (later.notification, "acme", 0)
 
 
 def test_nothing_is_written_for_no_rows(log: Log, claim: Callable[..., list[Claim]]) -> None:
@@ -156,9 +158,11 @@ def test_codes_go_before_notices_and_those_before_invitations(
 def test_an_instance_does_not_wait_behind_anothers_backlog(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
-    put(log, *(row(clock.now - timedelta(hours=1), instance="big") for _ in range(300)))
+    long_ago = clock.now - timedelta(hours=1)
+    put(log, *(row(long_ago, instance=name) for name in ("big", "huge") for _ in range(300)))
     put(log, row(clock.now, instance="small"), row(clock.now, instance="tiny"))
-    assert Counter(one.instance for one in claim(limit=10)) == {"big": 8, "small": 1, "tiny": 1}
+    served = Counter(one.instance for one in claim(limit=10))
+    assert served == {"big": 4, "huge": 4, "small": 1, "tiny": 1}
 
 
 def test_everybody_gets_a_turn_when_there_are_more_instances_than_one_claim_takes(
@@ -195,8 +199,11 @@ def test_a_code_of_one_instance_goes_before_all_invitations_of_another(
 
 @pytest.mark.parity("S1.b", "S5.3")
 def test_a_leased_row_is_nobody_elses(log: Log, clock: Clock, claim: Callable[..., list[Claim]]) -> None:
-    put(log, row(clock.now))
+    leased, free = row(clock.now), row(clock.now)
+    put(log, leased)
     assert len(claim()) == 1
+    put(log, free)
+    assert ids(claim()) == [free.notification]
     assert claim() == []
 
 

@@ -270,13 +270,12 @@ async def test_stopping_does_not_wait_for_ever_and_takes_nothing_new(office: Off
     assert len(await office.messages()) == 2
 
 
-@pytest.mark.parity("S5.2", "ALL-1")
+@pytest.mark.parity("ALL-1")
 async def test_a_worker_without_work_stops_at_once(office: Office) -> None:
     async with office.working(poll=60):
         pass
 
 
-@pytest.mark.parity("S5.11")
 async def test_a_worker_sleeps_until_it_is_woken(office: Office) -> None:
     async with office.working(poll=60) as worker:
         office.story.add_user()
