@@ -197,9 +197,10 @@ async def main(plan: Plan) -> int:
 
 def _is_passed(result: dict[str, float], storm: Storm) -> bool:
     nothing = ("lost", "second_decisions", "closed_twice", "unannounced")
-    few_unknown = result["unknown"] <= len(storm.in_transmission)
-    # The control of a short storm has few blows, and may be lucky.
-    bites = result["control_duplicates"] > 0 or result["kills"] < FULL
+    # A short storm has few blows: its control may be lucky, and what was in transmission is seen too seldom.
+    short = result["kills"] < FULL
+    few_unknown = short or result["unknown"] <= len(storm.in_transmission)
+    bites = short or result["control_duplicates"] > 0
     return not any(result[name] for name in nothing) and few_unknown and bites
 
 
