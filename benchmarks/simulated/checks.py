@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from benchmarks.simulated.life import lives
-from benchmarks.simulated.record import Record
+from benchmarks.simulated.record import Record, is_poison
 from benchmarks.simulated.rules import RULES, speaks_for_all
 from event_log.commands import Done
 from event_log.due_queue import due_row
@@ -103,13 +103,20 @@ def _declined(record: Record, instance: str, fact: NotificationDeclined) -> Iter
 
 
 def _set_aside(record: Record) -> Iterator[str]:
-    for event in record.sources:
-        assert isinstance(event.fact, SourceEvent)
-        poison = event.fact.data.get("expiry") == "soon"
-        if poison and event.position not in record.quarantined:
-            yield f"poison at {event.position} was passed over without a record"
-        if event.position in record.quarantined and event.stream not in record.frozen:
-            yield f"{event.position} is set aside and its stream goes on"
+    """What no code understands is on record with its reason, and so is all that came after it."""
+    for events in record.subjects.values():
+        poison = next((event for event in events if is_poison(event)), None)
+        if poison is None or record.world.mended:
+            yield from (
+                f"{e.position} is still set aside" for e in events if e.position in record.quarantined
+            )
+            continue
+        for event in events:
+            reason = record.quarantined.get(event.position, "")
+            if event.position >= poison.position and not reason:
+                yield f"{event.position} was passed over without a record, behind poison"
+            if event is poison and not reason.startswith("InvalidData"):
+                yield f"poison at {event.position} is set aside for another reason: {reason}"
 
 
 def _known(record: Record) -> Iterator[str]:

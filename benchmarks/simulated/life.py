@@ -116,6 +116,10 @@ class Life:
             self.spent += fact.counts
         if self.spent >= self.record.world.policy.max_attempts and fact.counts:
             self.faults.append("another attempt was promised though none is left")
+        if fact.stage == "quarantine" and not self.record.doubtful(
+            event.instance, self.request, event.position
+        ):
+            self.faults.append(f"held back at {event.position} though nothing is set aside")
         if fact.not_before > max(self.expires_at, event.recorded_at + self.slack):
             self.faults.append("a retry waits for longer than it may be tried")
         self.started = self.transmitting = False

@@ -14,6 +14,8 @@ from event_log.log import Log
 from projections import redrive
 from projections.handler import NAME
 
+REDRIVE_EVERY = 60.0
+"""Seconds between two redrives of an operator who has nothing else to do."""
 _REQUESTED = frozenset({"notification.requested"})
 _SENT = frozenset({"notification.sent"})
 
@@ -92,8 +94,17 @@ class Operating:
             place = aside[int(world.random.random() * len(aside))]
             redrive.redrive(log, place, None, world.clock_of(0), world.deployment)
 
-
-def resume_everything(log: Log) -> None:
-    for instance in ("", "acme"):
-        for channel in ("", "email"):
-            delivery_pauses.resume(log, instance, channel, "healed", "key")
+    async def heal(self, process: Process) -> None:
+        """Ends every pause, then redrives whatever is set aside, again and again."""
+        log = self._world.log_of(process)
+        for instance in ("", "acme"):
+            for channel in ("", "email"):
+                delivery_pauses.resume(log, instance, channel, "healed", "key")
+        while True:
+            await asyncio.sleep(REDRIVE_EVERY)
+            try:
+                await asyncio.to_thread(self._redrive, log)
+            except EventLogError:
+                pass
+            except Exception as error:  # noqa: BLE001  # a bug to report
+                self._world.surprise("operator", error)

@@ -54,6 +54,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     gather: float
     """Seconds that results gather."""
     at_once: int
+    mended: float = 0.5
+    """Chance that what was poison is understood by the version that is at work after the healing."""
 
 
 def draw(random: Random) -> Options:

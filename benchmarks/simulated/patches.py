@@ -14,14 +14,18 @@ from typing import Any
 
 import event_log.intake
 import projections.handler
+import projections.overtaking
 import workers.claiming
 import workers.loading
 import workers.preparing
 import workers.recorder
+import workers.recording
 import workers.worker
 from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
+from benchmarks.simulated.story import POISON
 from notification_domain import identity
+from notification_domain.source_events import Fact, interpret
 from workers import recording
 from workers.channels.port import Mail, TextMessage
 from workers.recording import Answer, Step
@@ -88,6 +92,18 @@ _STANDING: tuple[tuple[Any, str, Any], ...] = (
     (projections.handler, "_logger", _quiet),
     (identity, "_derive", lru_cache(maxsize=100_000)(identity._derive)),  # noqa: SLF001  # pure, and asked for often
     *((module, name, _refused(name)) for module, name in _FORBIDDEN),
+)
+
+
+def _understood(event_type: str, payload: dict[str, Any]) -> Fact | None:
+    """As the next version does: it knows what POISON means."""
+    known = payload.get("expiry") != POISON["expiry"]
+    return interpret(event_type, payload if known else payload | {"expiry": 0})
+
+
+NEXT_VERSION: tuple[tuple[Any, str, Any], ...] = tuple(
+    (module, "interpret", _understood)
+    for module in (projections.handler, projections.overtaking, workers.recording)
 )
 
 

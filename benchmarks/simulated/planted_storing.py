@@ -20,7 +20,7 @@ from notification_domain import identity
 from notification_domain.notification_events import (
     NotificationSent,
 )
-from projections import handler, quarantine, tracking
+from projections import handler, quarantine, redrive, tracking
 from workers import recording
 
 
@@ -145,6 +145,21 @@ def _random_id() -> tuple[Change, ...]:
 @plant("poison is passed over without a record")
 def _poison_skipped() -> tuple[Change, ...]:
     return ((quarantine, "set_aside", lambda *_: None),)
+
+
+@plant("what waits behind poison is sent")
+def _not_held_back() -> tuple[Change, ...]:
+    return ((recording, "_doubt", lambda *_: None),)
+
+
+@plant("a redrive takes out what it has not handled")
+def _redriven_unread() -> tuple[Change, ...]:
+    def undecided(*given: Any) -> Any:  # noqa: ANN401  # as consider
+        outcome = handler.consider(*given)
+        outcome.decisions.clear()
+        return outcome
+
+    return ((redrive, "consider", undecided),)
 
 
 @plant("decided again when the handler starts over")

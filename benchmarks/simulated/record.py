@@ -10,6 +10,7 @@ from uuid import UUID
 from benchmarks.simulated.loop import Process
 from benchmarks.simulated.model import Calm, ModelDatabase, ModelLog
 from benchmarks.simulated.providers import Copy
+from benchmarks.simulated.story import POISON
 from benchmarks.simulated.world import World
 from event_log.envelope import RecordedEvent, SourceEvent
 from notification_domain import identity
@@ -17,6 +18,10 @@ from notification_domain.notification_events import NotificationDeclined, Notifi
 
 Owner: TypeAlias = tuple[str, str]
 """instance, subject"""
+
+
+def is_poison(event: RecordedEvent) -> bool:
+    return isinstance(event.fact, SourceEvent) and event.fact.data.get("expiry") == POISON["expiry"]
 
 
 class Record:
@@ -34,7 +39,8 @@ class Record:
             elif isinstance(event.fact, SourceEvent):
                 self.sources.append(event)
                 self.subjects[event.instance, event.fact.subject].append(event)
-        self.quarantined = {place for _, place in world.tables.quarantine}
+        self.quarantined = {place: row[2] for (_, place), row in world.tables.quarantine.items()}
+        """Reasons by position."""
         self.frozen = {row[0] for row in world.tables.quarantine.values()}
         self.copies: dict[UUID, list[Copy]] = defaultdict(list)
         for copy in world.ledger:
@@ -63,6 +69,12 @@ class Record:
         session = self.subjects[instance, request.source.subject]
         checked = [e for e in session if e.topic == "session.user.checked" and e.position < before]
         return str(checked[-1].fact.data["user_id"]) if checked else ""  # type: ignore[union-attr]  # a source event
+
+    def doubtful(self, instance: str, request: Any, before: int) -> bool:  # noqa: ANN401
+        """Whether poison stood on the stream of its cause or of its user by then."""
+        subjects = {request.source.subject, f"user/{self.user_of(instance, request, before)}"}
+        known = [event for subject in subjects for event in self.subjects[instance, subject]]
+        return any(is_poison(event) and event.position < before for event in known)
 
     def user_types(self, instance: str, user_id: str, before: int) -> list[str]:
         return [e.topic for e in self.subjects[instance, f"user/{user_id}"] if e.position < before]

@@ -12,8 +12,8 @@ import msgspec
 from benchmarks.simulated import checks
 from benchmarks.simulated.actors import Api, Client, Handling, Working
 from benchmarks.simulated.loop import StepLimitReached
-from benchmarks.simulated.operating import Operating, resume_everything
-from benchmarks.simulated.patches import standing
+from benchmarks.simulated.operating import Operating
+from benchmarks.simulated.patches import NEXT_VERSION, patched, standing
 from benchmarks.simulated.story import Story
 from benchmarks.simulated.tables import EPOCH
 from benchmarks.simulated.watching import watchers
@@ -109,9 +109,14 @@ class _Schedule:
         world, loop = self.world, self.world.loop
         loop.run_until(lambda: loop.steps >= world.options.chaos_steps, deadline=600.0)
         world.heal()
+        with patched(NEXT_VERSION if world.mended else ()):
+            self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        world, loop = self.world, self.world.loop
         for process in [*world.living("worker")[1:], *world.living("handler")[1:]]:
             world.end(process)
-        healer = world.start("healer", self._heal, mortal=False)
+        healer = world.start("healer", self.operator.heal, mortal=False)
         deadline = loop.now + LONGEST_REST
         while loop.runnable or not self._rests():
             if not loop.advance(deadline):
@@ -119,13 +124,12 @@ class _Schedule:
                 return
         world.end(healer)
 
-    async def _heal(self, process: Any) -> None:  # noqa: ANN401
-        resume_everything(self.world.log_of(process))
-
     def _rests(self) -> bool:
         """Nothing is left to do but what waits for a person."""
-        tables = self.world.tables
+        world, tables = self.world, self.world.tables
         if any(row.not_before != NEVER for row in tables.due.values()):
+            return False
+        if world.mended and tables.quarantine:
             return False
         if not all(client.finished for client in self.clients):
             return False

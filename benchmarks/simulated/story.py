@@ -10,6 +10,8 @@ from event_log.intake import CallerEvent
 
 ORIGIN = "https://login.example"
 INSTANCES = ("acme", "beta")
+POISON = {"expiry": "soon", "trigger_origin": ORIGIN}
+"""No code understands it, until a version comes that takes it for a code that never expires."""
 
 
 class Story:
@@ -60,7 +62,7 @@ class Story:
         if random.random() < 0.12:
             events.append(self._event(random.choice(_LIFE), f"user/{user}", {}))
         if self._poison and random.random() < 0.3:
-            events.insert(0, self._event("user.human.email.code.added", f"user/{user}", {"expiry": "soon"}))
+            events.insert(0, self._event("user.human.email.code.added", f"user/{user}", POISON))
         if random.random() < 0.5:
             return [[event] for event in events]
         return [events]

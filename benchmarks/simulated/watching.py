@@ -179,8 +179,15 @@ class Watch:
             self._tokens[stream] = _token_in(state)
             if self._tokens[stream] != token:
                 self._broken(f"an attempt of {stream} names another lease")
-        if topic == "notification.transmission.started" and self._tokens.get(stream) != token:
+        if topic == "notification.transmission.started":
+            self._transmission(stream, row, token)
+
+    def _transmission(self, stream: UUID, row: Due | None, token: int | None) -> None:
+        if self._tokens.get(stream) != token:
             self._broken(f"a transmission of {stream} belongs to another's attempt")
+        frozen = {aside[0] for aside in self._world.tables.quarantine.values()}
+        if row is not None and row.cause_stream in frozen:
+            self._broken(f"{stream} was transmitted though its source stream is frozen")
 
 
 def _ahead(one: Due, row: Due) -> bool:

@@ -41,6 +41,8 @@ class World:
             max_attempts=self.options.max_attempts, min_delay=2.0, max_delay=300.0, factor=2.0
         )
         self.chaos = True
+        self.mended = False
+        """A version is at work that understands what was poison."""
         self.crashes = 0
         self.ledger: list[Copy] = []
         self.violations: list[str] = []
@@ -84,7 +86,9 @@ class World:
         return process
 
     def _restart(self, name: str, begin: Callable[[Process], Any]) -> None:
-        self.start(name, begin)
+        kind = name.split(maxsplit=1)[0]
+        if self.chaos or not self.living(kind):  # one of each is enough to heal
+            self.start(name, begin)
 
     def kill(self, process: Process) -> None:
         again = self._mortals.pop(process)
@@ -144,6 +148,7 @@ class World:
     def heal(self) -> None:
         """No faults from here on; what is frozen goes on when its time has come."""
         self.chaos = False
+        self.mended = self.options.poison and self.random.random() < self.options.mended
         self.loop.trace.append((self.loop.now, "healed"))
 
     # --- between them -----------------------------------------------------------------------------

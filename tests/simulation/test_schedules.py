@@ -52,6 +52,14 @@ def test_schedules_that_once_found_a_bug_stay_clean(seed: int) -> None:
         assert run(seed).violations == ()
 
 
+@pytest.mark.parametrize("mended", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [65458, 73295, 88174])
+def test_what_waits_for_long_comes_to_its_end(seed: int, mended: float) -> None:
+    """Behind poison by its redrive once that is understood, else when its time is over."""
+    with standing():
+        assert run(seed, {"mended": mended}).violations == ()
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", BITES)
 def test_a_planted_bug_is_found(name: str) -> None:
