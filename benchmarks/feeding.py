@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 
 from benchmarks.checker import SOURCE, Told
+from event_log.intake import CallerEvent, append
+from event_log.log import Log
 
 EXPIRY = timedelta(hours=1)
 PATIENCE = 4.0
@@ -55,6 +57,14 @@ def trigger(number: int, event_type: str = "") -> dict[str, Any]:
 def _event(event_id: str, event_type: str, number: int, data: dict[str, Any]) -> dict[str, Any]:
     envelope = {"specversion": "1.0", "source": SOURCE, "id": event_id}
     return envelope | {"type": event_type, "subject": f"user/{number}", "data": data}
+
+
+def tell(log: Log, instance: str, events: Sequence[dict[str, Any]]) -> None:
+    """Straight to the log, in one transaction, what would take longer over REST."""
+    wanted = ("source", "id", "type", "subject", "data")
+    told = [CallerEvent(**{name: event[name] for name in wanted}) for event in events]
+    answer = append(log, instance, told)
+    assert isinstance(answer, tuple), answer
 
 
 class Client:

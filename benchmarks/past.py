@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from benchmarks.feeding import person, trigger
+from benchmarks.feeding import person, tell, trigger
 from event_log import due_queue
-from event_log.intake import CallerEvent, append
 from event_log.log import Log
 from notification_domain.backoff import RetryPolicy
 from notification_domain.notification import Command, RecordOutcome, StartAttempt, StartTransmission
@@ -32,20 +31,14 @@ POLICY = RetryPolicy()
 
 def make_past(log: Log, notifications: int) -> None:
     for first in range(0, notifications, BATCH):
-        _tell(log, range(first, min(first + BATCH, notifications)))
+        numbers = range(first, min(first + BATCH, notifications))
+        tell(log, INSTANCE, [event for number in numbers for event in (person(number), trigger(number))])
     while handle_batch(log, clock, Deployment(), batch=BATCH):
         pass
     while held := _claim(log):
         _deliver(log, held)
     while trailing_round(log, History(), batch=10 * BATCH):
         pass
-
-
-def _tell(log: Log, numbers: Sequence[int]) -> None:
-    told = [event for number in numbers for event in (person(number), trigger(number))]
-    wanted = ("source", "id", "type", "subject", "data")
-    answer = append(log, INSTANCE, [CallerEvent(**{name: event[name] for name in wanted}) for event in told])
-    assert isinstance(answer, tuple), answer
 
 
 def _claim(log: Log) -> list[Subject]:
