@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.simulated import mutants, planted, sql_mutants
+from benchmarks.simulated.memory import Memory
 from benchmarks.simulated.patches import standing
 from benchmarks.simulated.schedule import Report, replay, run
 
@@ -137,9 +138,18 @@ def show_trace(seed: int) -> int:
 
 def show_mutants(options: argparse.Namespace) -> int:
     began = time.monotonic()
-    tasks = [(mutant.place, mutant.number, options.within) for mutant in mutants.all_mutants()]
+    memory = Memory()
+    tasks = [
+        mutants.Task(mutant.place, mutant.number, memory.likely(mutant.name), options.within)
+        for mutant in mutants.all_mutants()
+        if options.only in mutant.label
+    ]
+    tried: list[mutants.Tried] = []
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=25) as pool:
-        tried = list(noted(pool.imap_unordered(mutants.attempt, tasks), len(tasks)))
+        for one in noted(pool.imap_unordered(mutants.attempt, tasks), len(tasks)):
+            tried.append(one)
+            if one.seed not in {None, mutants.CONTRACT}:
+                memory.note(one.name, one.seed)
     return judged(tried, began)
 
 
@@ -151,6 +161,10 @@ def show_sql_mutants() -> int:
 def judged(tried: list[mutants.Tried], began: float) -> int:
     """Fails when a mutant survives that is not known to be equivalent, or one is found that is."""
     survived = [one for one in tried if one.seed is None]
+    unexpected = [one for one in tried if one.known_equivalent != (one.seed is None)]
+    say(f"{len(unexpected)} of {len(tried)} are not as they should be" + ":" * bool(unexpected))
+    for one in unexpected:
+        say(f"  {as_told(one)}")
     result = {
         "mutants": len(tried),
         "killed": len(tried) - len(survived),
@@ -160,18 +174,24 @@ def judged(tried: list[mutants.Tried], began: float) -> int:
         "seconds": round(time.monotonic() - began, 1),
     }
     print(json.dumps(result))
-    return int(any(one.known_equivalent != (one.seed is None) for one in tried))
+    return int(bool(unexpected))
+
+
+def say(line: str) -> None:
+    _errors.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def as_told(one: mutants.Tried) -> str:
+    return f"survived: {one.label}" if one.seed is None else f"not equivalent ({one.seed}): {one.label}"
 
 
 def noted(tried: Iterable[mutants.Tried], count: int) -> Iterator[mutants.Tried]:
-    """The mutants as they come, and a line for each that nobody expected."""
+    """The mutants as they come, with a line for each that nobody expected."""
     for done, one in enumerate(tried, 1):
-        if one.seed is None and not one.known_equivalent:
-            _errors.print(f"survived: {one.label}", highlight=False, markup=False, soft_wrap=True)
-        elif one.seed is not None and one.known_equivalent:
-            _errors.print(f"not equivalent: {one.label}", highlight=False, markup=False, soft_wrap=True)
-        elif done % 20 == 0:
-            _errors.print(f"{done} of {count}")
+        if one.known_equivalent != (one.seed is None):
+            say(as_told(one))
+        if done % 20 == 0:
+            say(f"{done} of {count}")
         yield one
 
 
@@ -184,6 +204,7 @@ if __name__ == "__main__":
     parser.add_argument("--mutants", action="store_true", help="mutate the code line by line instead")
     parser.add_argument("--sql-mutants", action="store_true", help="mutate the due queue's SQL instead")
     parser.add_argument("--within", type=int, default=2000, help="seeds in which a mutant must be found")
+    parser.add_argument("--only", default="", metavar="TEXT", help="mutants whose label has this")
     parser.add_argument("--processes", type=int, default=None)
     chosen = parser.parse_args()
     if chosen.trace:

@@ -10,7 +10,7 @@ import ast
 import gc
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from random import Random
@@ -86,8 +86,21 @@ class Tried(msgspec.Struct, frozen=True):
 
     label: str
     seed: int | None
-    """The first that shows it, or CONTRACT."""
+    """One that shows it, or CONTRACT."""
     known_equivalent: bool
+
+    @property
+    def name(self) -> str:
+        return LINE.sub("", self.label, count=1)
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A mutant to be tried: in likely seeds first, then in so many."""
+
+    place: str
+    number: int
+    likely: tuple[int, ...]
+    within: int
 
 
 def all_mutants() -> list[Mutant]:
@@ -131,24 +144,24 @@ def _differs() -> bool:
         return True
 
 
-def attempt(task: tuple[str, int, int]) -> Tried:
-    """A mutant against the contract suite's moves, then against so many schedules."""
-    place, number, within = task
-    mutant = mutants_of(place)[number]
-    owner = next(owner for known, owner, _ in PLACES if known == place)
+def attempt(task: Task) -> Tried:
+    """A mutant against the contract suite's moves, then against schedules."""
+    mutant = mutants_of(task.place)[task.number]
+    owner = next(owner for known, owner, _ in PLACES if known == task.place)
     gc.disable()
     _expected()
-    seeds = range(min(within, ENOUGH) if mutant.known_equivalent else within)
+    within = min(task.within, ENOUGH) if mutant.known_equivalent else task.within
+    seeds = dict.fromkeys((*task.likely, *range(within)))
     with standing(), _in_force(owner, mutant):
         in_contract = owner in (due_statements, due_queue) and _differs()
         return Tried(mutant.label, CONTRACT if in_contract else _first(seeds), mutant.known_equivalent)
 
 
-def _first(seeds: range) -> int | None:
-    for seed in seeds:
+def _first(seeds: Iterable[int]) -> int | None:
+    for played, seed in enumerate(seeds):
         if _shows(seed):
             return seed
-        if seed % 100 == 0:
+        if played % 100 == 0:
             gc.collect()
     return None
 
