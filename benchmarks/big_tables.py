@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from psycopg import sql
 
@@ -34,10 +35,11 @@ SELECT md5('notification ' || n / 4)::uuid, n %% 4 + 1, 'notification.sent',
 _DUE = """
 INSERT INTO due_notifications (notification_id, instance_id, channel, priority, not_before, expires_at,
                                cause_stream, cause_version, supersede_key, due_at)
-SELECT md5('due ' || n)::uuid, 'instance-' || lpad((n %% %(instances)s)::text, 5, '0'), 'email', 0,
+SELECT md5('due ' || n)::uuid,
+       coalesce(%(instance)s, 'instance-' || lpad((n %% %(instances)s)::text, 5, '0')), 'email', 0,
        moment, moment + interval '1 year', md5('cause ' || n)::uuid, 1, 'rule', moment
   FROM generate_series(1, %(rows)s::bigint) AS n
- CROSS JOIN LATERAL (SELECT now() - interval '1 hour' + n * interval '1 microsecond' AS moment) AS at
+ CROSS JOIN LATERAL (SELECT now() - %(ago)s::interval + n * interval '1 microsecond' AS moment) AS at
 """
 _NOTIFICATIONS = """
 INSERT INTO notifications (id, instance_id, state, reason, message_type, channel, user_id, organisation_id,
@@ -70,7 +72,14 @@ def write_due(owner: Owner, rows: int, instances: int) -> None:
     """A backlog in the order in which it fell due, spread evenly over the instances."""
     with _no_indexes(owner, "due_notifications"):
         owner.execute("TRUNCATE due_notifications")
-        owner.execute(_DUE, {"rows": rows, "instances": instances})
+        ago = timedelta(hours=1)
+        owner.execute(_DUE, {"rows": rows, "instance": None, "instances": instances, "ago": ago})
+    settle(owner, "due_notifications")
+
+
+def add_due(owner: Owner, rows: int, instance: str) -> None:
+    """Behind those of that instance that are due already."""
+    owner.execute(_DUE, {"rows": rows, "instance": instance, "instances": 1, "ago": timedelta()})
     settle(owner, "due_notifications")
 
 
