@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Future
 from time import perf_counter
 from typing import assert_never
 
@@ -25,7 +24,7 @@ from api.problems import (
     Refused,
 )
 from api.request_body import read_body
-from event_log.intake import Appended, BatchAnswer, OtherBody, VersionConflict
+from event_log.intake import Appended, Batch, BatchAnswer, OtherBody, VersionConflict
 
 _MOST = {SINGLE: MAX_EVENT_BYTES, BATCH: MAX_BATCH_BYTES}
 _WORTH_A_THREAD = 32 * 1024
@@ -47,28 +46,27 @@ class Ingest:
         body = await read_body(request, _MOST[media_type], self._limits.body)
         began = perf_counter()
         if len(body) < _WORTH_A_THREAD:
-            committing = self._submit(key.instance, media_type, body)
+            batch = self._prepared(key.instance, media_type, body)
         else:
-            committing = await asyncio.to_thread(self._submit, key.instance, media_type, body)
-        answer = await self._committed(committing)
+            batch = await asyncio.to_thread(self._prepared, key.instance, media_type, body)
+        answer = await self._committed(batch)
         appended = _accepted(answer, media_type)
         self._metrics.count_events(appended, perf_counter() - began)
         return _response(appended)
 
-    def _submit(self, instance: str, media_type: str, body: bytes) -> Future[BatchAnswer]:
-        return self._intake.submit(instance, READERS[media_type](body))
+    def _prepared(self, instance: str, media_type: str, body: bytes) -> Batch:
+        return self._intake.prepare(instance, READERS[media_type](body))
 
-    async def _committed(self, committing: Future[BatchAnswer]) -> BatchAnswer:
-        # asyncio.wait leaves the commit alone when we stop waiting; it may still happen.
-        future = asyncio.wrap_future(committing)
-        done, _ = await asyncio.wait({future}, timeout=self._limits.commit)
-        if not done:
+    async def _committed(self, batch: Batch) -> BatchAnswer:
+        try:
+            async with asyncio.timeout(self._limits.commit):
+                return await self._intake.commit(batch)
+        except TimeoutError:
             raise Refused(
                 LOG_UNAVAILABLE,
                 "The commit takes too long; whether it happens is not known yet.",
                 headers={"Retry-After": "5"},
-            )
-        return future.result()
+            ) from None
 
 
 def _media_type(request: Request) -> str:

@@ -88,7 +88,7 @@ async def produce(intake: Intake, source: Iterator[CallerEvent], batch: int, unt
     """One producer: batch after batch, each when the one before was answered; seconds waited for each."""
     waited = []
     while (began := time.perf_counter()) < until:
-        await asyncio.wrap_future(intake.submit(INSTANCE, list(itertools.islice(source, batch))))
+        await intake.commit(intake.prepare(INSTANCE, list(itertools.islice(source, batch))))
         waited.append(time.perf_counter() - began)
     return waited
 

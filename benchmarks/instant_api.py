@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import Future
 
 from event_log.intake import Appended, BatchAnswer, CallerEvent
 from event_log.log import Log
@@ -19,10 +18,11 @@ class InstantIntake:
     def __init__(self, _: Log) -> None:
         self._positions = itertools.count(1)
 
-    def submit(self, _: str, events: Sequence[CallerEvent]) -> Future[BatchAnswer]:
-        answered: Future[BatchAnswer] = Future()
-        answered.set_result(tuple(Appended(event.id, next(self._positions), False) for event in events))
-        return answered
+    def prepare(self, instance: str, events: Sequence[CallerEvent]) -> tuple[str, Sequence[CallerEvent]]:
+        return instance, events
+
+    async def commit(self, batch: tuple[str, Sequence[CallerEvent]]) -> BatchAnswer:
+        return tuple(Appended(event.id, next(self._positions), False) for event in batch[1])
 
     def close(self) -> None:
         """Nothing waits."""

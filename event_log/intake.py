@@ -86,7 +86,9 @@ class _Prepared(msgspec.Struct, frozen=True):
     expected_version: int | None
 
 
-class _Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """A caller's events, ready to be committed."""
+
     instance: str
     events: tuple[_Prepared, ...]
 
@@ -96,7 +98,7 @@ class Intake:
 
     def __init__(self, log: Log, *, max_waiting: int = 2000) -> None:
         self._log = log
-        self._group: GroupCommit[_Batch, BatchAnswer] = GroupCommit(
+        self._group: GroupCommit[Batch, BatchAnswer] = GroupCommit(
             lambda batches: _commit(log, batches),
             name="intake",
             max_waiting=max_waiting,
@@ -105,13 +107,20 @@ class Intake:
         )
 
     def submit(self, instance: str, events: Sequence[CallerEvent]) -> Future[BatchAnswer]:
-        """The answer comes after the commit. Raises Overloaded at once when too much is waiting.
+        """As ``commit``, for threads."""
+        return self._group.submit(self.prepare(instance, events))
 
-        The future raises LogUnavailable when the database is away: nothing is known to be stored, and
-        the same batch may be submitted again.
+    def prepare(self, instance: str, events: Sequence[CallerEvent]) -> Batch:
+        """All that can be worked out before the commit; in any thread."""
+        return Batch(instance, tuple([_prepare(self._log, instance, event) for event in events]))
+
+    async def commit(self, batch: Batch) -> BatchAnswer:
+        """The answer comes after the commit, which happens even if nobody waits for it any more.
+
+        Raises Overloaded at once when too much is waiting, and LogUnavailable when the database is away:
+        then nothing is known to be stored, and the same batch may be committed again.
         """
-        prepared = tuple(_prepare(self._log, instance, event) for event in events)
-        return self._group.submit(_Batch(instance, prepared))
+        return await self._group.commit(batch)
 
     def close(self) -> None:
         self._group.close()
@@ -119,8 +128,8 @@ class Intake:
 
 def append(log: Log, instance: str, events: Sequence[CallerEvent]) -> BatchAnswer:
     """Append one batch in a transaction of its own."""
-    prepared = tuple(_prepare(log, instance, event) for event in events)
-    return _commit(log, [_Batch(instance, prepared)])[0]
+    prepared = tuple([_prepare(log, instance, event) for event in events])
+    return _commit(log, [Batch(instance, prepared)])[0]
 
 
 def ensure_instance(log: Log, instance: str) -> bool:
@@ -170,7 +179,8 @@ def _fingerprint(key: bytes, event: CallerEvent) -> bytes:
 
 
 def _lifetime(event: CallerEvent, secrets: Sequence[Secret]) -> timedelta | None:
-    if any(secret.lasting for secret in secrets):
+    """How long its secrets are kept; None is for ever, or that there are none."""
+    if not secrets or any([secret.lasting for secret in secrets]):
         return None
     try:
         fact = interpret(event.type, event.data)
@@ -195,7 +205,7 @@ class _Plan(msgspec.Struct):
     secrets: list[tuple[_Prepared, str, int]] = []
 
 
-def _commit(log: Log, batches: Sequence[_Batch]) -> list[BatchAnswer]:
+def _commit(log: Log, batches: Sequence[Batch]) -> list[BatchAnswer]:
     with log.appending() as append:
         failpoint("intake.locked")
         plan = _look_up(append, batches)
@@ -209,7 +219,7 @@ def _commit(log: Log, batches: Sequence[_Batch]) -> list[BatchAnswer]:
     return [_answer(batch, answer, plan, by_event) for batch, answer in zip(batches, answers, strict=True)]
 
 
-def _look_up(append: Append, batches: Sequence[_Batch]) -> _Plan:
+def _look_up(append: Append, batches: Sequence[Batch]) -> _Plan:
     events = [event for batch in batches for event in batch.events]
     append.cursor.execute(
         _queries.known_events, {"event_ids": list({event.event_id for event in events})}, prepare=True
@@ -221,7 +231,7 @@ def _look_up(append: Append, batches: Sequence[_Batch]) -> _Plan:
     return _Plan(known, append.versions(list({event.stream for event in events})), [], [])
 
 
-def _admit(plan: _Plan, batch: _Batch) -> OtherBody | VersionConflict | frozenset[UUID]:
+def _admit(plan: _Plan, batch: Batch) -> OtherBody | VersionConflict | frozenset[UUID]:
     """Plan a batch whole, or say what stands against it; the ids that are new."""
     fresh: dict[UUID, _Prepared] = {}
     versions: dict[UUID, int] = {}
@@ -291,7 +301,7 @@ def _expiry(event: _Prepared, recorded_at: datetime) -> datetime | None:
 
 
 def _answer(
-    batch: _Batch,
+    batch: Batch,
     answer: OtherBody | VersionConflict | frozenset[UUID],
     plan: _Plan,
     by_event: dict[UUID, int],

@@ -49,18 +49,19 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _without_passwords(event_type: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+def _without_passwords(event_type: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     parts = event_type.split(".")
-    sets_password = parts[0] == "user" and parts[-1] in _PASSWORD_TYPES
-    passwords = {name for name in payload if _plain(name) in _PASSWORDS}
-    if not sets_password or not passwords:
-        return dict(payload)
+    if parts[0] != "user" or parts[-1] not in _PASSWORD_TYPES:
+        return payload
+    passwords = [name for name in payload if _plain(name) in _PASSWORDS]
+    if not passwords:
+        return payload
     return {name: value for name, value in payload.items() if name not in passwords} | {"password_set": True}
 
 
 def _taken_out(
     event: UUID,
-    payload: dict[str, Any],
+    payload: Mapping[str, Any],
     fields: frozenset[str],
     secrets: list[Secret],
     *,
@@ -69,13 +70,15 @@ def _taken_out(
 ) -> dict[str, Any]:
     public: dict[str, Any] = {}
     for name, value in payload.items():
-        pointer = path + pointer_to(name)
         if _plain(name) in fields and value not in (None, ""):
+            pointer = path + pointer_to(name)
             secret = Secret(secret_id(event, pointer), pointer, _text(value), lasting)
             secrets.append(secret)
             public[name] = f"{REFERENCE}{secret.id}"
-        elif isinstance(value, dict) and lasting:
-            public[name] = _taken_out(event, value, fields, secrets, lasting=lasting, path=pointer)
+        elif lasting and isinstance(value, dict):
+            public[name] = _taken_out(
+                event, value, fields, secrets, lasting=lasting, path=path + pointer_to(name)
+            )
         else:
             public[name] = value
     return public

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,7 +14,7 @@ from api.cloud_events import SINGLE, read_single
 from api.dependencies import ApiDependencies, Limits
 from event_log.envelope import SourceEvent
 from event_log.errors import LogUnavailable, Overloaded
-from event_log.intake import BatchAnswer, CallerEvent, Intake
+from event_log.intake import Batch, BatchAnswer, CallerEvent, Intake
 from event_log.log import Log, read_stream
 from notification_domain.identity import stream_id
 from tests.api.conftest import Append
@@ -117,14 +116,18 @@ class StubbornIntake(Intake):
     def __init__(self, at_once: Exception | None = None, later: Exception | None = None) -> None:
         self.at_once, self.later = at_once, later
 
-    def submit(self, instance: str, events: Sequence[CallerEvent]) -> Future[BatchAnswer]:
+    def prepare(self, instance: str, events: Sequence[CallerEvent]) -> Batch:
         assert (instance, len(events)) == ("acme", 1)
+        return Batch(instance, ())
+
+    async def commit(self, batch: Batch) -> BatchAnswer:
+        assert batch.instance == "acme"
         if self.at_once:
             raise self.at_once
-        future: Future[BatchAnswer] = Future()
+        future: asyncio.Future[BatchAnswer] = asyncio.get_running_loop().create_future()
         if self.later:
-            future.set_exception(self.later)
-        return future
+            asyncio.get_running_loop().call_soon(future.set_exception, self.later)
+        return await future
 
 
 @pytest.mark.parametrize(
