@@ -220,15 +220,20 @@ def _commit(log: Log, batches: Sequence[Batch]) -> list[BatchAnswer]:
 
 
 def _look_up(append: Append, batches: Sequence[Batch]) -> _Plan:
+    """Which of the events are known, and the versions of their streams, by one statement."""
     events = [event for batch in batches for event in batch.events]
-    append.cursor.execute(
-        _queries.known_events, {"event_ids": list({event.event_id for event in events})}, prepare=True
-    )
-    known = {
-        event_id: _Known(fingerprint_of(bytes(header)), position)
-        for event_id, position, header in append.cursor.fetchall()
+    wanted = {
+        "event_ids": list({event.event_id for event in events}),
+        "streams": list({event.stream for event in events}),
     }
-    return _Plan(known, append.versions(list({event.stream for event in events})), [], [])
+    append.cursor.execute(_queries.look_up, wanted, prepare=True)
+    plan = _Plan({}, {}, [], [])
+    for found, number, header in append.cursor.fetchall():
+        if header is None:
+            plan.versions[found] = number
+        else:
+            plan.known[found] = _Known(fingerprint_of(bytes(header)), number)
+    return plan
 
 
 def _admit(plan: _Plan, batch: Batch) -> OtherBody | VersionConflict | frozenset[UUID]:

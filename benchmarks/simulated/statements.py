@@ -5,7 +5,7 @@ Held to the same contract suite as PostgreSQL (tests/simulation).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import psycopg
@@ -23,7 +23,11 @@ _RESERVED = ("notification.", "tidings.")
 
 
 def versions(tables: Tables, p: Parameters) -> Result:
-    return [(s, known[-1][3] if (known := tables.streams.get(s)) else 0) for s in p["streams"]]
+    return _versions(tables, p["streams"])
+
+
+def _versions(tables: Tables, streams: Sequence[Any]) -> list[tuple[Any, ...]]:
+    return [(s, known[-1][3] if (known := tables.streams.get(s)) else 0) for s in streams]
 
 
 def streams(tables: Tables, p: Parameters) -> Result:
@@ -74,9 +78,10 @@ def insert_events(tables: Tables, p: Parameters) -> Result:
     return positions
 
 
-def known_events(tables: Tables, p: Parameters) -> Result:
-    found = [(event_id, tables.known_ids.get(event_id)) for event_id in set(p["event_ids"])]
-    return [(event_id, row[0], row[6][:34]) for event_id, row in found if row]
+def look_up(tables: Tables, p: Parameters) -> Result:
+    known = [(event_id, tables.known_ids.get(event_id)) for event_id in set(p["event_ids"])]
+    found: list[tuple[Any, ...]] = [(event_id, row[0], row[6][:34]) for event_id, row in known if row]
+    return found + [(*row, None) for row in _versions(tables, p["streams"])]
 
 
 def now(tables: Tables, _: Parameters) -> Result:
