@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -12,10 +13,19 @@ from typing import Any
 import uvloop
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_GARBAGE = (20_000, 50, 100)
+"""New containers before a collection, then younger collections before one of the older generations.
+
+Nearly all that is made is freed by its last reference; looking for cycles as often as is usual took a tenth
+of the workers' time.
+"""
 
 
 def run_fast(process: Coroutine[Any, Any, None]) -> None:
-    """As asyncio.run, on the faster loop."""
+    """As asyncio.run, on the faster loop; what was loaded until now is never looked at as garbage again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(process)
