@@ -25,8 +25,6 @@ _queries = load("event_log", "log.sql")
 Row: TypeAlias = tuple[int, str, UUID, int, str, datetime, bytes | None]
 """position, instance, stream, version, topic, recorded at, state"""
 
-WAKE_CHANNEL = "tidings"
-
 
 class Log:
     """One process's way to the log. ``chance(n)`` gives n random bytes."""
@@ -55,13 +53,10 @@ class Log:
         took a version this transaction wanted.
         """
         with self.database.connection() as connection:
+            append = Append(self, connection.cursor(binary=True))
             try:
-                with connection.transaction():
-                    cursor = connection.cursor(binary=True)
-                    self.recorder.lock(cursor)
-                    append = Append(self, cursor)
+                with self.recorder.turn(connection, append.wakes):
                     yield append
-                    append.wake_readers()
             except psycopg.errors.UniqueViolation as error:
                 raise LostRace(str(error)) from error
 
@@ -87,7 +82,8 @@ class Append:
     def __init__(self, log: Log, cursor: Cursor[Any]) -> None:
         self.log = log
         self.cursor = cursor
-        self._wakes: set[str] = set()
+        self.wakes: set[str] = set()
+        """Readers to wake after the commit, by kind; only a hint, they poll behind it."""
 
     def versions(self, streams: Sequence[UUID]) -> dict[UUID, int]:
         """The current version of each stream, 0 for one that does not exist yet."""
@@ -116,13 +112,7 @@ class Append:
 
     def wake(self, kind: str) -> None:
         """Wake this kind of readers after the commit."""
-        self._wakes.add(kind)
-
-    def wake_readers(self) -> None:
-        """One notification a commit, however much was written; only a hint, readers poll behind it."""
-        if self._wakes:
-            kinds = ",".join(sorted(self._wakes))
-            self.cursor.execute(_queries.wake, {"channel": WAKE_CHANNEL, "kinds": kinds}, prepare=True)
+        self.wakes.add(kind)
 
 
 def later_events(

@@ -31,6 +31,3 @@ SELECT notification_id, instance_id, originator_id, originator_version, topic, r
 
 -- name: head
 SELECT notification_id, recorded_at FROM events ORDER BY notification_id DESC LIMIT 1
-
--- name: wake
-SELECT pg_notify(%(channel)s, %(kinds)s)

@@ -6,20 +6,22 @@ maintenance; its function-based inserts take no lock at all and lose events for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import eventsourcing.postgres as es
 from eventsourcing.persistence import StoredEvent
-from psycopg import Cursor, sql
+from psycopg import ClientCursor, Connection, Cursor, sql
 
 from event_log.errors import DatabaseUnusable
 from event_log.sql import load
 
 _queries = load("event_log", "recorder.sql")
 
+WAKE_CHANNEL = "tidings"
 APPEND_LOCK = 0x7469_6469_6E67
 """Key of the transaction-scoped advisory lock that puts commits in the order of positions."""
 LOCK_TIMEOUT_MS = 1000
@@ -47,10 +49,26 @@ class LogRecorder(es.PostgresApplicationRecorder):
             sql.SQL("SELECT pg_advisory_xact_lock({})").format(APPEND_LOCK),
         ]
         self._lock = sql.SQL("; ").join(self.lock_table_statements)
+        self._begin = sql.SQL("BEGIN; ") + self._lock
 
     def lock(self, cursor: Cursor[Any]) -> None:
         """Wait for our turn to append; held until the transaction ends."""
         cursor.connection.execute(self._lock)
+
+    @contextmanager
+    def turn(self, connection: Connection[Any], wakes: Collection[str]) -> Iterator[None]:
+        """A transaction that begins with the lock and ends by waking readers, each in one round trip.
+
+        ``wakes`` is looked at in the end. What raises leaves a transaction that whoever lent the
+        connection rolls back.
+        """
+        connection.execute(self._begin)
+        yield
+        if wakes:
+            parameters = {"channel": WAKE_CHANNEL, "kinds": ",".join(sorted(wakes))}
+            ClientCursor(connection).execute(_queries.wake_and_commit, parameters)
+        else:
+            connection.execute(_queries.commit)
 
     def insert(self, cursor: Cursor[Any], events: Sequence[StoredEvent]) -> None:
         """Append events in one statement, one binary array a column; the positions are its rows."""

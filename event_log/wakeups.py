@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from event_log.log import WAKE_CHANNEL
+from event_log.recorder import WAKE_CHANNEL
 
 _logger = logging.getLogger(__name__)
 

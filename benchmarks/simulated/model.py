@@ -5,7 +5,7 @@ Everything above SQL is the real thing: mapper, keys, seals, intake, due queue, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
@@ -41,13 +41,16 @@ NOT_MODELLED = frozenset(
     {
         "event_log/delivery_pauses.sql:standing",
         "event_log/keyring.sql:begin_proof",
+        "event_log/recorder.sql:commit",
+        "event_log/recorder.sql:wake_and_commit",
         "projections/quarantine.sql:count",
         "projections/quarantine.sql:page",
         "projections/tracking.sql:positions",
         "projections/tracking.sql:try_to_lead",
     }
 )
-"""What only people look at, and leadership: the simulation lets two handlers run on purpose."""
+"""What only people look at, leadership (the simulation lets two handlers run on purpose), and how a
+transaction ends: the model's has its own way."""
 
 
 def _missing(_: Tables, __: Parameters) -> list[tuple[Any, ...]] | int:
@@ -193,6 +196,13 @@ class ModelRecorder(LogRecorder):
 
     def lock(self, cursor: Any) -> None:  # noqa: ANN401  # a model's cursor
         cursor.connection.lock()
+
+    @contextmanager
+    def turn(self, connection: Any, wakes: Collection[str]) -> Iterator[None]:  # noqa: ANN401  # a model's
+        with connection.transaction():
+            self.lock(connection.cursor())
+            yield
+            connection.database.tables.wakes += sorted(wakes)
 
 
 class _Key(DeploymentKey):

@@ -59,11 +59,6 @@ def head(tables: Tables, _: Parameters) -> Result:
     return [(tables.log[-1][0], tables.log[-1][5])] if tables.log else []
 
 
-def wake(tables: Tables, p: Parameters) -> Result:
-    tables.wakes += p["kinds"].split(",")
-    return [("",)]
-
-
 def insert_events(tables: Tables, p: Parameters) -> Result:
     columns = zip(
         p["streams"], p["versions"], p["topics"], p["states"], p["instances"], p["event_ids"], strict=True
