@@ -33,7 +33,7 @@ from notification_domain.notification import (
     State,
     Transmitting,
     decide,
-    fold,
+    go_on,
     state_name,
 )
 from notification_domain.notification_events import Reason, ResendRequested
@@ -197,8 +197,9 @@ def _answer_again(standing: _Standing, order: Order) -> Done | Hindered | None:
 
 def _store(log: Log, order: Order, standing: _Standing, command: Command) -> bool:
     """Whether it was stored; False when the notification has moved since it was read."""
-    events = decide(standing.state, command)
+    before, events = standing.state, decide(standing.state, command)
     assert events, "what cannot be done was refused before"
-    state = fold(events, standing.state)
+    assert not isinstance(before, Initial | Declined), "these are refused whatever is asked for"
+    state = go_on(before, events)
     move = Move(order.notification, order.instance, events, len(standing.history), state)
     return store_unless_overtaken(log, move)

@@ -175,21 +175,35 @@ def instances_with_work(cursor: Cursor[Any], now: datetime) -> list[str]:
     return [instance for (instance,) in cursor.fetchall()]
 
 
-def held(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]]) -> dict[UUID, bool]:
-    """The notifications whose lease (id, token) nobody else has taken since, and whether it still runs.
+class Standing(msgspec.Struct, frozen=True):
+    """How it stands with a lease that nobody else has taken since."""
 
-    It runs on the database's clock, and counts as run out a margin before its end.
+    runs: bool
+    """On the database's clock; it counts as run out a margin before its end."""
+    version: int
+    """Of the notification's stream."""
+    cause_version: int
+    """Of the stream of its cause, as it is now; 0 where it was not asked for."""
+
+
+def held(
+    cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], ends: Sequence[bool] | None = None
+) -> dict[UUID, Standing]:
+    """The notifications whose lease (id, token) nobody else has taken since.
+
+    ``ends`` says of each whether the version of its cause's stream is asked for too.
     """
     cursor.execute(
         _queries.held,
         {
             "notifications": [notification for notification, _ in claims],
             "tokens": [token for _, token in claims],
+            "ends": [False] * len(claims) if ends is None else list(ends),
             "margin": FENCE_MARGIN,
         },
         prepare=True,
     )
-    return dict(cursor.fetchall())
+    return {row[0]: Standing(*row[1:]) for row in cursor.fetchall()}
 
 
 def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:

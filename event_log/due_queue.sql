@@ -293,8 +293,15 @@ SELECT i.instance_id
  ORDER BY waiting.since, i.instance_id
 
 -- name: held
-SELECT d.notification_id, d.lease_until > clock_timestamp() + %(margin)s
-  FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
+-- With the versions of their streams, and of the streams of their causes where these are to be written to.
+SELECT d.notification_id, d.lease_until > clock_timestamp() + %(margin)s,
+       (SELECT max(e.originator_version) FROM events e WHERE e.originator_id = d.notification_id),
+       CASE WHEN claim.ends
+            THEN (SELECT max(e.originator_version) FROM events e WHERE e.originator_id = d.cause_stream)
+            ELSE 0
+       END
+  FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[], %(ends)s::boolean[])
+       AS claim (notification_id, lease_token, ends)
   JOIN due_notifications d USING (notification_id, lease_token)
 
 -- name: renew

@@ -14,7 +14,7 @@ from event_log.envelope import RecordedEvent
 from event_log.errors import LogUnavailable, Undecodable
 from event_log.log import Log, read_stream
 from event_log.notifications import Move, fold_stream, store_unless_overtaken
-from notification_domain.notification import HearFeedback, decide, fold
+from notification_domain.notification import Declined, HearFeedback, Initial, decide, go_on
 from notification_domain.notification_events import AttemptStarted, FeedbackReceived, Standing
 from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
 from notification_domain.providers import Twilio
@@ -101,6 +101,6 @@ def _move(log: Log, reference: Reference, report: Report) -> Move | None:
         **msgspec.structs.asdict(report),
     )
     events = decide(state, HearFeedback(feedback))
-    if not events:
+    if not events or isinstance(state, Initial | Declined):
         return None
-    return Move(reference.notification, history[0].instance, events, len(history), fold(events, state))
+    return Move(reference.notification, history[0].instance, events, len(history), go_on(state, events))

@@ -90,12 +90,6 @@ class Append:
         self.cursor.execute(_queries.versions, {"streams": list(streams)}, prepare=True)
         return dict(self.cursor.fetchall())
 
-    def later_events(
-        self, causes: Sequence[tuple[UUID, int]], topics: Sequence[str]
-    ) -> dict[UUID, list[RecordedEvent]]:
-        """Events of the given topics that follow (stream, version), by stream, oldest first."""
-        return later_events(self.log, self.cursor, causes, topics)
-
     def write(self, envelopes: Sequence[Envelope], *, wake: str) -> None:
         """Append events in this order. ``wake`` is the kind of reader to wake."""
         if not envelopes:
@@ -113,25 +107,6 @@ class Append:
     def wake(self, kind: str) -> None:
         """Wake this kind of readers after the commit."""
         self.wakes.add(kind)
-
-
-def later_events(
-    log: Log, cursor: Cursor[Any], causes: Sequence[tuple[UUID, int]], topics: Sequence[str]
-) -> dict[UUID, list[RecordedEvent]]:
-    """Events of the given topics that follow (stream, version), by stream, oldest first."""
-    cursor.execute(
-        _queries.later_events,
-        {
-            "streams": [stream for stream, _ in causes],
-            "versions": [version for _, version in causes],
-            "topics": list(topics),
-        },
-        prepare=True,
-    )
-    found: dict[UUID, list[RecordedEvent]] = {}
-    for event in log.decode(cursor, cursor.fetchall()):
-        found.setdefault(event.stream, []).append(event)
-    return found
 
 
 def read_streams(log: Log, streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:

@@ -6,18 +6,29 @@ moves a notification, a worker or an operator, does it through ``store``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
-from event_log import due_queue, secret_store
+from event_log import due_queue
+from event_log.database import LogCursor
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
 from event_log.log import Append, Log
 from event_log.mapper import FINGERPRINT_BYTES
+from event_log.sql import load
 from notification_domain import identity
-from notification_domain.notification import Initial, Parked, Progress, State, Waiting, fold, is_closed
+from notification_domain.notification import (
+    Initial,
+    Parked,
+    Progress,
+    Requested,
+    State,
+    Waiting,
+    fold,
+    is_closed,
+)
 from notification_domain.notification_events import (
     Event,
     FeedbackReceived,
@@ -28,6 +39,8 @@ from notification_domain.notification_events import (
 )
 from notification_domain.triggers import Trigger, trigger_named
 
+_queries = load("event_log", "notifications.sql")
+
 
 class Move(msgspec.Struct, frozen=True):
     """Events a requested notification decided on, and where they have brought it."""
@@ -37,40 +50,46 @@ class Move(msgspec.Struct, frozen=True):
     events: tuple[Event, ...]
     before: int
     """The stream's version in front of the events."""
-    state: State
+    state: Requested
     """After the events."""
 
     @property
     def progress(self) -> Progress:
-        progress = getattr(self.state, "progress", None)
-        assert isinstance(progress, Progress), "only what was requested moves"
-        return progress
+        return self.state.progress
 
     @property
     def request(self) -> NotificationRequested:
-        return self.progress.request
+        return self.state.progress.request
 
 
-def store(append: Append, moves: Sequence[Move]) -> None:
-    """The caller has checked, under the append lock, that each stream still is at its version."""
+def store(append: Append, moves: Sequence[Move], versions: Mapping[UUID, int]) -> None:
+    """The caller has checked, under the append lock, that each stream still is at its version.
+
+    ``versions`` holds those of the source streams of all that were sent, as they are under the lock.
+    """
     moves = [move for move in moves if move.events]
     events = [envelope for move in moves for envelope in _envelopes(move)]
-    append.write(events + _write_backs(append, moves), wake="progress")
+    append.write(events + _write_backs(moves, versions), wake="progress")
     rows = [due_queue.due_row(move.notification, move.instance, move.state) for move in moves if _waits(move)]
     due_queue.put(append.cursor, [row for row in rows if row])
     if any(isinstance(event, ResendRequested) for move in moves for event in move.events):
         append.wake("due")
-    closed = [move for move in moves if is_closed(move.state)]
-    due_queue.remove(append.cursor, [move.notification for move in closed])
-    secret_store.forget(append.cursor, [cause_of(move.instance, move.request) for move in closed])
+    close(append.cursor, [move.notification for move in moves if is_closed(move.state)])
+
+
+def close(cursor: LogCursor, notifications: Sequence[UUID]) -> None:
+    """Their due rows go, and the codes that no open notification needs any more."""
+    if notifications:
+        cursor.execute(_queries.close, {"notifications": list(notifications)}, prepare=True)
 
 
 def store_unless_overtaken(log: Log, move: Move) -> bool:
     """Whether it was stored; False when the notification has moved since it was read."""
     with log.appending() as append:
-        if append.versions([move.notification])[move.notification] != move.before:
+        versions = append.versions([move.notification, cause_of(move.instance, move.request)[0]])
+        if versions[move.notification] != move.before:
             return False
-        store(append, [move])
+        store(append, [move], versions)
         return True
 
 
@@ -118,19 +137,17 @@ def _envelopes(move: Move) -> list[Envelope]:
     ]
 
 
-def _write_backs(append: Append, moves: Sequence[Move]) -> list[Envelope]:
+def _write_backs(moves: Sequence[Move], versions: Mapping[UUID, int]) -> list[Envelope]:
     """A sent event on the source stream for each notification that was sent, at the stream's next version."""
     sent = [move for move in moves for event in move.events if isinstance(event, NotificationSent)]
-    if not sent:
-        return []
-    versions = append.versions([cause_of(move.instance, move.request)[0] for move in sent])
+    reached: dict[UUID, int] = {}
     envelopes = []
     for move in sent:
         stream, _ = cause_of(move.instance, move.request)
-        versions[stream] += 1
         trigger = trigger_named(move.request.rule)
         if trigger is not None:
-            envelopes.append(_write_back(move, trigger, stream, versions[stream]))
+            reached[stream] = reached.get(stream, versions[stream]) + 1
+            envelopes.append(_write_back(move, trigger, stream, reached[stream]))
     return envelopes
 
 

@@ -199,8 +199,9 @@ class Declined(msgspec.Struct, frozen=True):
     decision: NotificationDeclined
 
 
-_Requested: TypeAlias = Waiting | Attempting | Transmitting | Parked | Sent | Cancelled
-State: TypeAlias = Initial | Waiting | Attempting | Transmitting | Parked | Sent | Cancelled | Declined
+Requested: TypeAlias = Waiting | Attempting | Transmitting | Parked | Sent | Cancelled
+"""Those that have a progress."""
+State: TypeAlias = Initial | Requested | Declined
 
 RESEND_NEEDS = timedelta(seconds=60)
 """A code is sent again after an unknown outcome only while more than this of its validity is left."""
@@ -485,10 +486,8 @@ def evolve(state: State, event: Event) -> State:
             return _opened(event)
         case Declined():
             return state
-        case Sent() | Cancelled() if not isinstance(event, ResendRequested | FeedbackReceived):
-            return state
         case _:
-            return _moved(state, state.progress, event)
+            return _next(state, event)
 
 
 def _opened(event: Event) -> State:
@@ -501,7 +500,13 @@ def _opened(event: Event) -> State:
             return Initial()
 
 
-def _moved(state: _Requested, progress: Progress, event: Event) -> State:  # noqa: C901, PLR0911  # a case an event
+def _next(state: Requested, event: Event) -> Requested:
+    if isinstance(state, Sent | Cancelled) and not isinstance(event, ResendRequested | FeedbackReceived):
+        return state
+    return _moved(state, state.progress, event)
+
+
+def _moved(state: Requested, progress: Progress, event: Event) -> Requested:  # noqa: C901, PLR0911  # a case an event
     match event:
         case AttemptStarted(attempt, token, provider):
             return Attempting(replace(progress, attempt=attempt, lease_token=token, provider=provider))
@@ -550,7 +555,7 @@ def _postponed(state: State, progress: Progress, event: RetryRequested) -> Waiti
     return Waiting(later)
 
 
-def _doubted(progress: Progress, event: OutcomeUnknown) -> State:
+def _doubted(progress: Progress, event: OutcomeUnknown) -> Waiting | Parked:
     doubted = replace(
         progress,
         unknowns=progress.unknowns + 1,
@@ -565,6 +570,13 @@ def fold(events: tuple[Event, ...] | list[Event], state: State | None = None) ->
     state = Initial() if state is None else state
     for event in events:
         state = evolve(state, event)
+    return state
+
+
+def go_on(state: Requested, events: tuple[Event, ...]) -> Requested:
+    """As fold, from a state that has a progress: no event takes it back."""
+    for event in events:
+        state = _next(state, event)
     return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from psycopg import Cursor
 
 from event_log.envelope import RecordedEvent
 from event_log.errors import LostRace
+from event_log.log import Log
 from event_log.sql import load
 
 _queries = load("projections", "quarantine.sql")
@@ -26,6 +27,24 @@ def frozen(cursor: Cursor[Any], projection: str, streams: Iterable[UUID]) -> set
     """Which of these streams wait for a person, because an earlier event of theirs is quarantined."""
     cursor.execute(_queries.frozen, {"projection": projection, "streams": list(set(streams))}, prepare=True)
     return {stream for (stream,) in cursor.fetchall()}
+
+
+def since(
+    log: Log, cursor: Cursor[Any], projection: str, known: Mapping[UUID, int], topics: Collection[str]
+) -> tuple[dict[UUID, list[RecordedEvent]], set[UUID]]:
+    """What followed in streams known up to a version, oldest first, and which of them are frozen."""
+    parameters = {
+        "streams": list(known),
+        "versions": list(known.values()),
+        "topics": list(topics),
+        "projection": projection,
+    }
+    cursor.execute(_queries.since, parameters, prepare=True)
+    rows = cursor.fetchall()
+    later: dict[UUID, list[RecordedEvent]] = {}
+    for event in log.decode(cursor, [row for row in rows if row[4] is not None]):
+        later.setdefault(event.stream, []).append(event)
+    return later, {row[2] for row in rows if row[4] is None}
 
 
 def streams(cursor: Cursor[Any], projection: str) -> list[UUID]:

@@ -1,6 +1,18 @@
 -- name: frozen
 SELECT DISTINCT stream_id FROM quarantined_events WHERE projection = %(projection)s AND stream_id = ANY(%(streams)s)
 
+-- name: since
+-- What followed in these streams; without a topic, that one of them waits for a person.
+SELECT e.notification_id, e.instance_id, e.originator_id, e.originator_version, e.topic, e.recorded_at, e.state
+  FROM unnest(%(streams)s::uuid[], %(versions)s::bigint[]) AS known (stream, version)
+  JOIN events e ON e.originator_id = known.stream AND e.originator_version > known.version
+ WHERE e.topic = ANY(%(topics)s)
+UNION ALL
+SELECT position, instance_id, stream_id, 0, NULL, quarantined_at, NULL
+  FROM quarantined_events
+ WHERE projection = %(projection)s AND stream_id = ANY(%(streams)s)
+ ORDER BY originator_id, originator_version
+
 -- name: streams
 SELECT DISTINCT stream_id FROM quarantined_events WHERE projection = %(projection)s ORDER BY stream_id
 

@@ -15,6 +15,7 @@ from event_log.errors import Undecodable
 from event_log.keyring import Owner
 from event_log.log import Log, read_streams
 from event_log.notifications import fold_stream
+from notification_domain.notification import Declined, Initial
 from notification_domain.recipients import Instance, Organisation, Session, User
 from projections.recipients import Damaged, Knowledge, acquaintance, load_readable, subjects_of
 from workers.preparing import Recipient
@@ -61,7 +62,9 @@ def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
 def reload(log: Log, held: Held) -> Held:
     """The notification as the log has it now."""
     events = read_streams(log, [held.notification]).get(held.notification, [])
-    return msgspec.structs.replace(held, state=fold_stream(events), version=len(events))
+    state = fold_stream(events)
+    assert not isinstance(state, Initial | Declined), "a notification that was requested stays so"
+    return msgspec.structs.replace(held, state=state, version=len(events))
 
 
 def _held(claim: Claim, events: Sequence[RecordedEvent]) -> Held | None:
@@ -70,7 +73,7 @@ def _held(claim: Claim, events: Sequence[RecordedEvent]) -> Held | None:
     except Undecodable as reason:
         _logger.warning("notification %s is left alone: %s", claim.notification, reason)
         return None
-    if getattr(state, "progress", None) is None:
+    if isinstance(state, Initial | Declined):
         return None
     return Held(claim.notification, claim.instance, claim.token, state, len(events))
 

@@ -7,7 +7,7 @@ all that follows from them (due rows, write-backs, codes no longer needed).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -17,9 +17,10 @@ from msgspec.structs import replace
 
 from event_log import due_queue
 from event_log.database import LogCursor
+from event_log.due_queue import Standing
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.failpoints import failpoint
-from event_log.log import Append, Log, later_events
+from event_log.log import Append, Log
 from event_log.notifications import Move, cause_of, store
 from notification_domain import identity
 from notification_domain.notification import (
@@ -27,10 +28,12 @@ from notification_domain.notification import (
     Command,
     Progress,
     RecordOutcome,
+    Requested,
+    Sent,
     StartTransmission,
-    State,
+    Transmitting,
     decide,
-    fold,
+    go_on,
 )
 from notification_domain.notification_events import Event, NotificationRequested, Reason
 from notification_domain.policies import obstacle, removal_obstacle, user_obstacle
@@ -44,7 +47,13 @@ from notification_domain.source_events import (
     canonical_type,
     interpret,
 )
-from notification_domain.triggers import LIFE_CYCLE, SURROUNDINGS, trigger_named, types_that_matter
+from notification_domain.triggers import (
+    LIFE_CYCLE,
+    SURROUNDINGS,
+    Trigger,
+    trigger_named,
+    types_that_matter,
+)
 from projections import quarantine
 from projections.handler import NAME as HANDLER
 
@@ -55,18 +64,20 @@ class Held(msgspec.Struct, frozen=True):
     notification: UUID
     instance: str
     token: int
-    state: State
+    state: Requested
     version: int
 
     @property
     def progress(self) -> Progress:
-        progress = getattr(self.state, "progress", None)
-        assert isinstance(progress, Progress), "only requested notifications are leased"
-        return progress
+        return self.state.progress
 
     @property
     def request(self) -> NotificationRequested:
-        return self.progress.request
+        return self.state.progress.request
+
+    @property
+    def lease(self) -> tuple[UUID, int]:
+        return self.notification, self.token
 
     @property
     def title(self) -> str:
@@ -151,29 +162,47 @@ def advance(log: Log, steps: Sequence[Step], clock: Callable[[], datetime] | Non
     """
     failpoint("record.before_append")
     with log.appending() as append:
-        steps = [_at(step, clock()) for step in steps] if clock else steps
-        held = due_queue.held(append.cursor, [(step.held.notification, step.held.token) for step in steps])
-        versions = append.versions([step.held.notification for step in steps])
+        steps = _at(steps, clock()) if clock else steps
+        held = due_queue.held(append.cursor, [step.held.lease for step in steps], _ends(steps))
         obstacles = _obstacles(append, steps)
-        answers = [_decide(step, held, versions, obstacles) for step in steps]
-        store(append, [_move(answer) for answer in answers if isinstance(answer, Advanced)])
+        answers = [_decide(step, held, obstacles) for step in steps]
+        moves = [_move(answer) for answer in answers if isinstance(answer, Advanced)]
+        store(append, moves, _versions_of_causes(moves, held))
         failpoint("record.before_commit")
     failpoint("record.after_commit")
     return answers
 
 
-def _at(step: Step, now: datetime) -> Step:
-    command = step.command
-    return replace(step, command=replace(command, at=now)) if isinstance(command, StartTransmission) else step
+def _at(steps: Sequence[Step], now: datetime) -> list[Step]:
+    return [
+        Step(step.subject, replace(step.command, at=now))
+        if isinstance(step.command, StartTransmission)
+        else step
+        for step in steps
+    ]
 
 
-def _decide(
-    step: Step, held: dict[UUID, bool], versions: dict[UUID, int], obstacles: dict[UUID, Objection]
-) -> Answer:
+def _ends(steps: Sequence[Step]) -> list[bool]:
+    """Which may turn out sent: then their causes' streams are written to."""
+    return [
+        isinstance(step.command, RecordOutcome) or isinstance(step.held.state, Transmitting) for step in steps
+    ]
+
+
+def _versions_of_causes(moves: Sequence[Move], held: Mapping[UUID, Standing]) -> dict[UUID, int]:
+    return {
+        cause_of(move.instance, move.request)[0]: held[move.notification].cause_version
+        for move in moves
+        if isinstance(move.state, Sent)
+    }
+
+
+def _decide(step: Step, held: Mapping[UUID, Standing], obstacles: Mapping[UUID, Objection]) -> Answer:
     mine = step.held
-    if not _may_write(step, held):
+    standing = held.get(mine.notification)
+    if standing is None or not _may_write(step, standing):
         return Refused("the lease has run out")
-    if versions[mine.notification] != mine.version:
+    if standing.version != mine.version:
         return Refused("the stream went on")
     command, objection = step.command, obstacles.get(mine.notification)
     if isinstance(command, StartTransmission):
@@ -181,7 +210,8 @@ def _decide(
     elif _may_be_over(command) and objection is None:
         return Refused("what stood against it is over")
     events = decide(mine.state, command)
-    return Advanced(replace(mine, state=fold(events, mine.state), version=mine.version + len(events)), events)
+    state, version = go_on(mine.state, events), mine.version + len(events)
+    return Advanced(Held(mine.notification, mine.instance, mine.token, state, version), events)
 
 
 def _is_judged_now(command: Command) -> bool:
@@ -201,11 +231,9 @@ def _objected(command: StartTransmission, objection: Objection | None) -> StartT
             return replace(command, obstacle=objection)
 
 
-def _may_write(step: Step, held: dict[UUID, bool]) -> bool:
+def _may_write(step: Step, standing: Standing) -> bool:
     """Nothing begins without a running lease; what has happened is told as long as nobody else came."""
-    if isinstance(step.command, RecordOutcome):
-        return step.held.notification in held
-    return held.get(step.held.notification, False)
+    return standing.runs or isinstance(step.command, RecordOutcome)
 
 
 def _move(answer: Advanced) -> Move:
@@ -228,9 +256,7 @@ def _obstacles(append: Append, steps: Sequence[Step]) -> dict[UUID, Objection]:
 
 def objections(log: Log, cursor: LogCursor, subjects: Sequence[Subject]) -> list[Objection | None]:
     """What stands against each of them; where its streams cannot be trusted, a doubt."""
-    later = later_events(log, cursor, *what_matters(subjects))
-    streams = {stream for subject in subjects for stream in _trusted(subject)}
-    frozen = quarantine.frozen(cursor, HANDLER, streams)
+    later, frozen = quarantine.since(log, cursor, HANDLER, *what_matters(subjects))
     return [stands_against(one, later) or _doubt(one, frozen) for one in subjects]
 
 
@@ -242,39 +268,50 @@ def _trusted(subject: Subject) -> list[UUID]:
 
 
 def _doubt(subject: Subject, frozen: set[UUID]) -> Doubt | None:
-    if frozen.isdisjoint(_trusted(subject)):
+    if not frozen or frozen.isdisjoint(_trusted(subject)):
         return None
     return Doubt("an event that may bear on it is in quarantine: it waits for its redrive")
 
 
-def what_matters(subjects: Sequence[Subject]) -> tuple[list[tuple[UUID, int]], list[str]]:
-    """The (stream, version) pairs and the topics to look at for events that make messages pointless."""
-    since: list[tuple[UUID, int]] = []
-    topics: set[str] = set()
+def what_matters(subjects: Sequence[Subject]) -> tuple[dict[UUID, int], set[str]]:
+    """From which versions of which streams on, and at which topics, to look for events that make messages
+    pointless.
+    """
+    known: dict[UUID, int] = {}
     for subject in subjects:
-        since.append(cause_of(subject.held.instance, subject.held.request))
-        topics |= LIFE_CYCLE | SURROUNDINGS
-        trigger = trigger_named(subject.held.request.rule)
+        for stream, version in _known(subject):
+            known[stream] = min(version, known.get(stream, version))
+    topics = set(LIFE_CYCLE | SURROUNDINGS)
+    for rule in {subject.held.request.rule for subject in subjects}:
+        trigger = trigger_named(rule)
         topics |= _with_old_names(types_that_matter(trigger)) if trigger else set()
-        if stream := subject.user_stream:
-            since.append((stream, subject.user_version))
-        since += [(_stream_of(subject, around), around.version) for around in subject.around]
-    return since, sorted(topics)
+    return known, topics
+
+
+def _known(subject: Subject) -> list[tuple[UUID, int]]:
+    known = [cause_of(subject.held.instance, subject.held.request)]
+    if stream := subject.user_stream:
+        known.append((stream, subject.user_version))
+    return known + [(_stream_of(subject, around), around.version) for around in subject.around]
 
 
 def stands_against(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> Reason | None:
-    request = subject.held.request
-    trigger = trigger_named(request.rule)
+    trigger = trigger_named(subject.held.request.rule)
     if trigger is None:
         return None
-    stream, version = cause_of(subject.held.instance, subject.held.request)
+    removed = removal_obstacle(*(_state_of(subject, around, later) for around in subject.around))
+    user = user_obstacle(trigger, _user_state(subject, later))
+    return _overtaken(subject, trigger, later) or removed or user
+
+
+def _overtaken(subject: Subject, trigger: Trigger, later: dict[UUID, list[RecordedEvent]]) -> Reason | None:
+    request = subject.held.request
+    stream, version = cause_of(subject.held.instance, request)
     understood = (_understood(event) for event in later.get(stream, ()) if event.version > version)
     # What an earlier cycle wrote back is no reason against the one an operator has asked for.
     own = str(subject.held.notification)
     events = tuple((name, fact) for name, fact in understood if not _names(fact, own))
-    reason = obstacle(trigger, version, request.arguments.get("CodeID", ""), events)
-    removed = removal_obstacle(*(_state_of(subject, around, later) for around in subject.around))
-    return reason or removed or user_obstacle(trigger, _user_state(subject, later))
+    return obstacle(trigger, version, request.arguments.get("CodeID", ""), events)
 
 
 def _stream_of(subject: Subject, around: Around) -> UUID:

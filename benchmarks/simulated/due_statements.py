@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -188,7 +189,21 @@ def _lease(tables: Tables, row: Due, p: Parameters) -> tuple[Any, ...]:
 
 def held(tables: Tables, p: Parameters) -> Result:
     end = tables.now() + p["margin"]
-    return [(row.notification_id, row.lease_until > end) for row in _claimed(tables, p)]
+    ends = dict(zip(p["notifications"], p["ends"], strict=True))
+    return [
+        (
+            row.notification_id,
+            row.lease_until > end,
+            _version(tables, row.notification_id),
+            _version(tables, row.cause_stream) if ends[row.notification_id] else 0,
+        )
+        for row in _claimed(tables, p)
+    ]
+
+
+def _version(tables: Tables, stream: UUID) -> int | None:
+    known = tables.streams.get(stream)
+    return known[-1][3] if known else None
 
 
 def instances_with_work(tables: Tables, p: Parameters) -> Result:

@@ -30,6 +30,7 @@ _PLACES: dict[str, tuple[Any, dict[str, str]]] = {
     "event_log/recorder.sql": (plain, {}),
     "event_log/intake.sql": (plain, {}),
     "event_log/keyring.sql": (plain, {}),
+    "event_log/notifications.sql": (plain, {}),
     "event_log/secret_store.sql": (plain, {"insert": "insert_secrets", "select": "select_secrets"}),
     "event_log/delivery_pauses.sql": (plain, {"put": "put_pause", "remove": "remove_pause"}),
     "event_log/due_queue.sql": (due, {}),

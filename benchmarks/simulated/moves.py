@@ -83,7 +83,14 @@ class Queue:
     def held(self, *numbers: int, wrong: int = 0) -> dict[int, bool]:
         with self.log.database.connection() as connection:
             found = due_queue.held(connection.cursor(), self.shown(*numbers, wrong=wrong))
-        return {notification.int: runs for notification, runs in found.items()}
+        return {notification.int: standing.runs for notification, standing in found.items()}
+
+    def versions_of_causes(self, *numbers: int) -> dict[int, int]:
+        """Asked for the odd numbers."""
+        with self.log.database.connection() as connection:
+            asked = [number % 2 == 1 for number in numbers]
+            found = due_queue.held(connection.cursor(), self.shown(*numbers), asked)
+        return {notification.int: standing.cause_version for notification, standing in found.items()}
 
     def renew(self, *numbers: int, lease: timedelta = LEASE, wrong: int = 0) -> list[int]:
         with self.log.database.connection() as connection:
@@ -189,7 +196,8 @@ def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever t
                 retries=random.choice((BOTH, (True,), (False,))),
             )
         case 8:
-            return queue.held(*numbers, wrong=wrong), queue.renew(*numbers, lease=LEASE, wrong=wrong)
+            held = queue.held(*numbers, wrong=wrong), queue.versions_of_causes(*numbers)
+            return *held, queue.renew(*numbers, lease=LEASE, wrong=wrong)
         case 9:
             return queue.release(*numbers, wrong=wrong)
         case 10:

@@ -38,9 +38,17 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("queue", due_statements, ("put", "remove", "pull_forward")),
     ("due_queue", due_queue, ("due_row", "put", "remove", "claim", "held", "renew", "release")),
     ("versions", log.Append, ("versions",)),
-    ("recording", recording, ("advance", "_decide", "_may_write", "_move", "_at")),
+    (
+        "recording",
+        recording,
+        ("advance", "_decide", "_may_write", "_move", "_at", "_ends", "_versions_of_causes"),
+    ),
     # The point of no return.
-    ("no return", recording, ("_obstacles", "what_matters", "stands_against", "_user_state", "_names")),
+    (
+        "no return",
+        recording,
+        ("_obstacles", "what_matters", "stands_against", "_overtaken", "_user_state", "_names"),
+    ),
     ("obstacles", policies, ("obstacle", "user_obstacle", "_speaks_for")),
     ("aggregate", notification, ("_start_attempt", "_start_transmission", "_doubt", "after_unknown")),
     ("worker", worker.Worker, ("transmit", "send")),

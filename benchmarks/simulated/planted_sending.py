@@ -10,7 +10,7 @@ from msgspec.structs import replace
 import notification_domain.notification as aggregate
 from benchmarks.simulated import due_statements
 from benchmarks.simulated.planting import Change, plant, statement
-from event_log import due_queue
+from event_log import due_queue, notifications
 from notification_domain import policies
 from notification_domain.notification_events import (
     Aftermath,
@@ -49,9 +49,18 @@ def _late_intent() -> tuple[Change, ...]:
     return (worker.Worker, "transmit", transmit), (worker.Worker, "record", late)
 
 
+def _whoever(tables: Any, p: Any) -> Any:  # noqa: ANN401
+    """As held, for all that are asked for and as if their leases ran."""
+    return [
+        (n, True, tables.streams[n][-1][3], tables.streams[row.cause_stream][-1][3])
+        for n in p["notifications"]
+        if (row := tables.due.get(n))
+    ]
+
+
 @plant("lease without fence")
 def _no_fence() -> tuple[Change, ...]:
-    return ((due_queue, "held", lambda _, claims: dict.fromkeys((n for n, _ in claims), True)),)
+    return (statement("event_log/due_queue.sql:held", _whoever),)
 
 
 @plant("the fence forgets its margin")
@@ -147,20 +156,29 @@ def _for_ever() -> tuple[Change, ...]:
 
 @plant("a late outcome writes a second ending")
 def _second_ending() -> tuple[Change, ...]:
-    decide = recording._decide  # noqa: SLF001
+    store, decide, cause_of = recording.store, recording._decide, notifications.cause_of  # noqa: SLF001
+    late: list[Any] = []
 
-    def insist(step: Any, held: Any, versions: Any, obstacles: Any) -> Any:  # noqa: ANN401
-        answer = decide(step, held, versions, obstacles)
-        if not isinstance(answer, Refused) or not isinstance(step.command, recording_outcome):
+    def insist(step: Any, *given: Any) -> Any:  # noqa: ANN401
+        answer = decide(step, *given)
+        if not isinstance(answer, Refused) or not isinstance(step.command, aggregate.RecordOutcome):
             return answer
-        events = aggregate.decide(step.held.state, step.command)
-        version = versions[step.held.notification] + len(events)
-        return Advanced(
-            replace(step.held, state=aggregate.fold(events, step.held.state), version=version), events
-        )
+        late.append(step)
+        return answer
 
-    recording_outcome = aggregate.RecordOutcome
-    return ((recording, "_decide", insist),)
+    def store_twice(append: Any, moves: Any, versions: Any) -> None:  # noqa: ANN401
+        store(append, moves, versions)
+        for step in late:
+            held, events = step.held, aggregate.decide(step.held.state, step.command)
+            cause = cause_of(held.instance, held.request)[0]
+            found = append.versions([held.notification, cause])
+            state = aggregate.go_on(held.state, events)
+            before = found[held.notification]
+            move = notifications.Move(held.notification, held.instance, events, before, state)
+            store(append, [move], found)
+        late.clear()
+
+    return (recording, "_decide", insist), (recording, "store", store_twice)
 
 
 @plant("an older mail's write-back silences a newer code")

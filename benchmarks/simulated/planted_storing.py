@@ -9,10 +9,10 @@ from uuid import UUID
 from msgspec.structs import replace
 
 import notification_domain.notification as aggregate
-from benchmarks.simulated import model, statements
+from benchmarks.simulated import due_statements, model, statements
 from benchmarks.simulated.loop import CURRENT
 from benchmarks.simulated.planting import Change, plant, statement
-from event_log import due_queue, intake, notifications, secret_store
+from event_log import intake, notifications, secret_store
 from event_log.envelope import Envelope
 from event_log.intake import Appended
 from event_log.log import read_after as read_events
@@ -33,8 +33,8 @@ def _no_write_back() -> tuple[Change, ...]:
 def _write_back_apart() -> tuple[Change, ...]:
     store, write_backs = notifications.store, notifications._write_backs  # noqa: SLF001
 
-    def apart(append: Any, moves: Any) -> None:  # noqa: ANN401
-        store(append, moves)
+    def apart(append: Any, moves: Any, versions: Any) -> None:  # noqa: ANN401
+        store(append, moves, versions)
         sent = [m for m in moves for event in m.events if isinstance(event, NotificationSent)]
         if sent:
             process = CURRENT.get()
@@ -42,7 +42,8 @@ def _write_back_apart() -> tuple[Change, ...]:
 
     def later(of: Any, sent: Any) -> None:  # noqa: ANN401
         with of.appending() as append:
-            append.write(write_backs(append, sent), wake="progress")
+            causes = [notifications.cause_of(m.instance, m.request)[0] for m in sent]
+            append.write(write_backs(sent, append.versions(causes)), wake="progress")
 
     return (
         (notifications, "_write_backs", lambda *_: []),
@@ -53,20 +54,31 @@ def _write_back_apart() -> tuple[Change, ...]:
 
 @plant("a closed notification keeps its due row")
 def _row_stays() -> tuple[Change, ...]:
-    return ((due_queue, "remove", lambda *_, **__: None),)
+    def forgets(tables: Any, p: Any) -> Any:  # noqa: ANN401
+        kept = dict(tables.due)
+        changed = statements.close(tables, p)
+        for notification in p["notifications"]:
+            if notification in kept:
+                tables.due.put(notification, kept[notification])
+        return changed
+
+    return (statement("event_log/notifications.sql:close", forgets),)
 
 
 @plant("codes are kept for ever")
 def _codes_stay() -> tuple[Change, ...]:
-    return ((secret_store, "forget", lambda *_: None),)
+    return (
+        (secret_store, "forget", lambda *_: None),
+        statement("event_log/notifications.sql:close", due_statements.remove),
+    )
 
 
 @plant("a parked notification loses its code")
 def _code_lost() -> tuple[Change, ...]:
     store = notifications.store
 
-    def forgetful(append: Any, moves: Any) -> None:  # noqa: ANN401
-        store(append, moves)
+    def forgetful(append: Any, moves: Any, versions: Any) -> None:  # noqa: ANN401
+        store(append, moves, versions)
         for move in moves:
             if isinstance(move.state, aggregate.Parked):
                 cause = notifications.cause_of(move.instance, move.request)

@@ -34,19 +34,6 @@ def streams(tables: Tables, p: Parameters) -> Result:
     return [row for s in sorted(set(p["streams"])) for row in tables.streams.get(s, ())]
 
 
-def later_events(tables: Tables, p: Parameters) -> Result:
-    since: dict[Any, int] = {}
-    for stream, version in zip(p["streams"], p["versions"], strict=True):
-        since[stream] = min(version, since.get(stream, version))
-    topics = set(p["topics"])
-    return [
-        row
-        for stream in sorted(since)
-        for row in tables.streams.get(stream, ())
-        if row[3] > since[stream] and row[4] in topics
-    ]
-
-
 def after(tables: Tables, p: Parameters) -> Result:
     found: list[tuple[Any, ...]] = []
     for row in tables.after(p["position"], p["limit"]):
@@ -125,6 +112,14 @@ def is_kept(tables: Tables, p: Parameters) -> Result:
     return [(secret is not None and (secret.expires_at is None or secret.expires_at > p["now"]),)]
 
 
+def close(tables: Tables, p: Parameters) -> Result:
+    closed = [tables.due[n] for n in p["notifications"] if n in tables.due]
+    for row in closed:
+        tables.due.drop(row.notification_id)
+    causes = {"streams": [r.cause_stream for r in closed], "versions": [r.cause_version for r in closed]}
+    return forget(tables, causes)
+
+
 def forget(tables: Tables, p: Parameters) -> Result:
     closed = set(zip(p["streams"], p["versions"], strict=True))
     still_open = {(row.cause_stream, row.cause_version) for row in tables.due.values()}
@@ -184,6 +179,19 @@ def frozen(tables: Tables, p: Parameters) -> Result:
     wanted = set(p["streams"])
     held = {row[0] for key, row in tables.quarantine.items() if key[0] == p["projection"]}
     return [(stream,) for stream in sorted(wanted & held)]
+
+
+def since(tables: Tables, p: Parameters) -> Result:
+    topics = set(p["topics"])
+    held: dict[Any, list[tuple[Any, ...]]] = {}
+    for (name, place), row in tables.quarantine.items():
+        if name == p["projection"]:
+            held.setdefault(row[0], []).append((place, row[1], row[0], 0, None, row[3], None))
+    rows: list[tuple[Any, ...]] = []
+    for stream, version in sorted(zip(p["streams"], p["versions"], strict=True)):
+        later = [row for row in tables.streams.get(stream, ()) if row[3] > version and row[4] in topics]
+        rows += held.get(stream, []) + later
+    return rows
 
 
 def set_aside(tables: Tables, p: Parameters) -> Result:

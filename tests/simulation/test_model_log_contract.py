@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 
 from benchmarks.simulated.model import BY_TEXT, NOT_MODELLED, ModelCursor
-from event_log import delivery_pauses, due_queue, secret_store
-from event_log.due_queue import DueRow
+from event_log import delivery_pauses, due_queue, notifications, secret_store
+from event_log.due_queue import DueRow, Standing
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import LogUnavailable, LostRace, Undecodable
 from event_log.intake import Appended, CallerEvent, OtherBody, VersionConflict, append
@@ -115,15 +116,16 @@ def test_who_waits_too_long_for_the_append_lock_is_told_so(place: Place) -> None
     assert isinstance(tell(place, event(1)), tuple)
 
 
-def test_versions_and_later_events_are_those_of_the_streams_asked_for(place: Place) -> None:
+def test_versions_and_what_followed_are_those_of_the_streams_asked_for(place: Place) -> None:
     tell(place, event(1), event(2, type="thing.changed"), event(3), event(4, "user/bob"))
     with place.log.appending() as transaction:
         assert transaction.versions([ANN, UUID(int=9)]) == {ANN: 3, UUID(int=9): 0}
-        later = transaction.later_events(
-            [(ANN, 1), (ANN, 2), (UUID(int=9), 0)], ["thing.changed", "thing.happened"]
-        )
+        cursor, known = transaction.cursor, {ANN: 1, UUID(int=9): 0}
+        topics = ["thing.changed", "thing.happened"]
+        later, frozen = quarantine.since(place.log, cursor, "p", known, topics)
         assert {stream: [e.version for e in events] for stream, events in later.items()} == {ANN: [2, 3]}
-        assert transaction.later_events([(ANN, 0)], ["thing.else"]) == {}
+        assert frozen == set()
+        assert quarantine.since(place.log, cursor, "p", {ANN: 0}, ["thing.else"]) == ({}, set())
 
 
 def test_readers_follow_positions_and_see_only_their_kind(place: Place) -> None:
@@ -205,6 +207,35 @@ def kept(place: Place, *numbers: int) -> list[int]:
     return sorted(UUID(reference.removeprefix("secret:")).int for reference in found)
 
 
+def test_closing_takes_the_rows_and_the_codes_that_nothing_open_needs(place: Place) -> None:
+    with place.log.appending() as transaction:
+        secret_store.keep(
+            transaction.cursor, [secret(1, place, 60), secret(2, place, None), secret(3, place, 60, 2)]
+        )
+        due_queue.put(transaction.cursor, [due_row(1, place), due_row(2, place), due_row(3, place, 2)])
+        notifications.close(transaction.cursor, [UUID(int=1), UUID(int=9)])
+    assert kept(place, 1, 2, 3) == [1, 2, 3]
+    with place.log.appending() as transaction:
+        notifications.close(transaction.cursor, [UUID(int=2), UUID(int=3)])
+    assert kept(place, 1, 2, 3) == [2]
+    with place.log.database.connection() as connection:
+        assert due_queue.next_due(connection.cursor()) is None
+
+
+def test_a_held_lease_tells_how_far_its_streams_have_come(place: Place) -> None:
+    (first, second) = (msgspec.structs.replace(due_row(n, place), cause_stream=ANN) for n in (1, 2))
+    tell(place, event(1), event(2))
+    with place.log.appending() as transaction:
+        transaction.write([ours(1, 1), ours(2, 1), ours(1, 2)], wake="due")
+        due_queue.put(transaction.cursor, [first, second])
+    with place.log.database.connection() as connection:
+        given = {"limit": 9, "lease": timedelta(minutes=1), "channels": ["email"]}
+        claims = due_queue.claim(connection.cursor(), place.now(), **given)
+        shown = sorted((claim.notification, claim.token) for claim in claims)
+        found = due_queue.held(connection.cursor(), shown, [True, False])
+    assert found == {UUID(int=1): Standing(True, 2, 2), UUID(int=2): Standing(True, 1, 0)}
+
+
 def test_a_code_stays_while_something_of_its_event_is_open(place: Place) -> None:
     with place.log.appending() as transaction:
         secret_store.keep(
@@ -278,6 +309,13 @@ def test_the_quarantine_keeps_the_first_reason_and_lets_go(place: Place) -> None
         quarantine.set_aside(cursor, "p", [Poison(first, "again")], now)
         assert quarantine.frozen(cursor, "p", [ANN, UUID(int=1)]) == {ANN}
         assert quarantine.frozen(cursor, "q", [ANN]) == set()
+        known = {ANN: 1, UUID(int=1): 0}
+        later, frozen = quarantine.since(place.log, cursor, "p", known, ["thing.happened"])
+        assert ({s: [e.version for e in events] for s, events in later.items()}, frozen) == (
+            {ANN: [2]},
+            {ANN},
+        )
+        assert quarantine.since(place.log, cursor, "q", {ANN: 2}, ["thing.happened"]) == ({}, set())
         found = quarantine.of_stream(cursor, "p", ANN)
         assert [(one.reason, one.instance, one.type) for one in found] == [
             ("one", "acme", "thing.happened"),
