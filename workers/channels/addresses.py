@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import idna
+import msgspec
 
 LONGEST_LOCAL_PART = 64
 LONGEST_ADDRESS = 254
@@ -20,26 +21,28 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
-def check_address(address: str) -> str | None:
-    """Why no mail can go to this address, or None when it is fit for an SMTP command."""
+class Unfit(msgspec.Struct, frozen=True):
+    """No mail can go to this address."""
+
+    why: str
+
+
+def wire_address(address: str) -> bytes | Unfit:
+    """The address as SMTP carries it, its domain in A-labels, or why it is not fit for an SMTP command."""
     local_part, at, domain = address.rpartition("@")
     if not at:
-        return "the address has no @"
+        return Unfit("the address has no @")
     if not _LOCAL_PART.fullmatch(local_part) or not local_part.isprintable():
-        return "the part before the @ is not a plain dot-atom"
-    if len(local_part.encode()) > LONGEST_LOCAL_PART:
-        return f"the part before the @ is longer than {LONGEST_LOCAL_PART} octets"
-    if len(domain) > LONGEST_ADDRESS or _domain_name(domain) is None:
-        return "the part after the @ is not a domain name"
-    if len(wire_address(address)) > LONGEST_ADDRESS:
-        return f"the address is longer than {LONGEST_ADDRESS} octets"
-    return None
-
-
-def wire_address(address: str) -> bytes:
-    """The address as SMTP carries it, its domain in A-labels; for addresses that passed ``check_address``."""
-    local_part, _, domain = address.rpartition("@")
-    return f"{local_part}@{_domain_name(domain)}".encode()
+        return Unfit("the part before the @ is not a plain dot-atom")
+    name = _domain_name(domain) if len(domain) <= LONGEST_ADDRESS else None
+    if name is None:
+        return Unfit("the part after the @ is not a domain name")
+    wire = f"{local_part}@{name}".encode()
+    if len(wire) - len(f"@{name}") > LONGEST_LOCAL_PART:
+        return Unfit(f"the part before the @ is longer than {LONGEST_LOCAL_PART} octets")
+    if len(wire) > LONGEST_ADDRESS:
+        return Unfit(f"the address is longer than {LONGEST_ADDRESS} octets")
+    return wire
 
 
 def _domain_name(domain: str) -> str | None:

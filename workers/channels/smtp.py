@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from event_log.failpoints import failpoint
 from notification_domain.outcomes import Outcome, Rejected
-from workers.channels.addresses import check_address
-from workers.channels.port import Mail, Message, PointOfNoReturn, TextMessage
+from workers.channels.addresses import Unfit
+from workers.channels.port import Message, PointOfNoReturn, TextMessage
 from workers.channels.smtp_connection import SmtpConnection
+from workers.channels.smtp_mail import WireMail, wire_mail
 from workers.channels.smtp_opening import open_connection
 from workers.channels.smtp_pool import SmtpPool
 from workers.channels.smtp_settings import SmtpSettings
@@ -26,16 +27,16 @@ class SmtpChannel:
         """As the port says; cancelled, it drops the connection, and the mail may or may not have gone."""
         if isinstance(message, TextMessage):
             return Rejected("local", "a text message cannot travel by SMTP")
-        fault = _mail_fault(message)
-        if fault is not None:
-            return Rejected("local", fault)
+        mail = wire_mail(message)
+        if isinstance(mail, Unfit):
+            return Rejected("local", mail.why)
         async with self._pool.slots:
-            return await self._send(message, begin)
+            return await self._send(mail, begin)
 
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _send(self, mail: Mail, begin: PointOfNoReturn) -> Outcome | None:
+    async def _send(self, mail: WireMail, begin: PointOfNoReturn) -> Outcome | None:
         pooled = await self._pool.take()
         if pooled is not None:
             transmission = Transmission(pooled, mail, self._settings)
@@ -55,16 +56,3 @@ class SmtpChannel:
             return await transmission.run(begin)
         finally:
             self._pool.give_back(connection)
-
-
-def _mail_fault(mail: Mail) -> str | None:
-    for role, address in (("sender", mail.sender), ("recipient", mail.recipient)):
-        fault = check_address(address)
-        if fault is not None:
-            return f"{role}: {fault}"
-    return None if _has_only_crlf(mail.content) else "the message has a bare CR or LF"
-
-
-def _has_only_crlf(content: bytes) -> bool:
-    """A bare one lets another server see an end of message where this one sees none (SMTP smuggling)."""
-    return content.count(b"\r") == content.count(b"\n") == content.count(b"\r\n")

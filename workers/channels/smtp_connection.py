@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from event_log.failpoints import failpoint
+from workers.channels.deadline import Deadline
 from workers.channels.smtp_replies import (
     LONGEST_REPLY,
     DroppedError,
@@ -32,6 +32,8 @@ class SmtpConnection(asyncio.Protocol):
         self._received = bytearray()
         self._paused = False
         self._change: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self._wake)
         transport.set_protocol(self)
         # A pause then means that something, so at least the final dot, is still ours and not the kernel's.
         transport.set_write_buffer_limits(high=1)
@@ -54,16 +56,11 @@ class SmtpConnection(asyncio.Protocol):
 
     async def reply(self, within: float) -> Reply:
         """The next reply, whatever it says; ConversationError when none comes ``within`` seconds."""
-        reply = self._take_reply()
-        if reply is not None:
-            return reply
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                return await self._next_reply()
-        # It may have come in the very turn of the loop in which the time ran out.
-        reply = self._take_reply()
-        if reply is None:
-            raise TimedOutError(f"no reply within {within:g} s")
+        self._deadline.move(within)
+        while (reply := self._take_reply()) is None:
+            if self._deadline.passed:
+                raise TimedOutError(f"no reply within {within:g} s")
+            await self._changed()
         return reply
 
     async def write_all(self, octets: bytes, within: float) -> None:
@@ -79,28 +76,18 @@ class SmtpConnection(asyncio.Protocol):
             await self._drained(within)
 
     async def _drained(self, within: float) -> None:
-        if not self._paused:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                await self._resumed()
-        if self._paused:
-            self.discard()
-            raise TimedOutError(f"not written within {within:g} s")
+        self._deadline.move(within)
+        while self._paused:
+            if self._deadline.passed:
+                self.discard()
+                raise TimedOutError(f"not written within {within:g} s")
+            await self._changed()
 
     def discard(self) -> None:
         """Drop the connection at once, with whatever was not yet written."""
         self.closed = True
+        self._deadline.lift()
         self._transport.abort()
-
-    async def _next_reply(self) -> Reply:
-        while (reply := self._take_reply()) is None:
-            await self._changed()
-        return reply
-
-    async def _resumed(self) -> None:
-        while self._paused:
-            await self._changed()
 
     def _take_reply(self) -> Reply | None:
         found = read_reply(self._received)
@@ -119,7 +106,7 @@ class SmtpConnection(asyncio.Protocol):
     async def _changed(self) -> None:
         if self.closed:
             raise DroppedError("the server closed the connection")
-        self._change = asyncio.get_running_loop().create_future()
+        self._change = self._loop.create_future()
         await self._change
 
     def _wake(self) -> None:
@@ -146,4 +133,5 @@ class SmtpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it went changes nothing
         self.closed = True
+        self._deadline.lift()
         self._wake()

@@ -45,19 +45,21 @@ class SmtpPool:
         await _quit_all(idle)
 
     async def _retire(self) -> None:
-        worn = [connection for connection in self._idle if self._is_worn(connection)]
-        if worn:
-            self._idle = [connection for connection in self._idle if connection not in worn]
-            await _quit_all(worn)
-
-    def _is_worn(self, connection: SmtpConnection) -> bool:
-        idle = asyncio.get_running_loop().time() - connection.idle_since
-        worn_out = connection.messages >= self._limits.max_messages_per_connection
-        return connection.closed or worn_out or idle > self._limits.idle_timeout
+        """The one used last stands last, so the others are looked at only while the first is too old."""
+        longest_ago = asyncio.get_running_loop().time() - self._limits.idle_timeout
+        count = 0
+        while count < len(self._idle) and self._idle[count].idle_since < longest_ago:
+            count += 1
+        if count:
+            old, self._idle = self._idle[:count], self._idle[count:]
+            await _quit_all(old)
 
     async def _is_usable(self, connection: SmtpConnection) -> bool:
         if not connection.quiet:
             connection.discard()
+            return False
+        if connection.messages >= self._limits.max_messages_per_connection:
+            await _quit(connection)
             return False
         return not connection.needs_reset or await reset(connection, self._limits.command_timeout)
 

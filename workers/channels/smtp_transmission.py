@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Sequence
 
 from event_log.failpoints import failpoint
 from notification_domain.outcomes import Delivered, Outcome, Rejected
-from workers.channels.addresses import wire_address
-from workers.channels.port import Mail, PointOfNoReturn
+from workers.channels.port import PointOfNoReturn
 from workers.channels.smtp_connection import SmtpConnection
+from workers.channels.smtp_mail import WireMail
 from workers.channels.smtp_outcomes import (
     SERVICE_CLOSING,
     START_INPUT,
@@ -20,11 +20,13 @@ from workers.channels.smtp_outcomes import (
 from workers.channels.smtp_replies import ConversationError, DroppedError, Reply
 from workers.channels.smtp_settings import SmtpSettings
 
+_ENVELOPE: tuple[Stage, ...] = ("mail", "rcpt", "data")
+
 
 class Transmission:
     """``stage`` tells how far the mail came, and so what a break would mean."""
 
-    def __init__(self, connection: SmtpConnection, mail: Mail, limits: SmtpSettings) -> None:
+    def __init__(self, connection: SmtpConnection, mail: WireMail, limits: SmtpSettings) -> None:
         self.stage: Stage = "mail"
         self.stale = False
         """The server had already closed the connection, or did so instead of answering MAIL."""
@@ -57,16 +59,17 @@ class Transmission:
     async def _envelope(self) -> Outcome | None:
         """None when the server waits for the body."""
         connection = self._connection
-        if not _is_ascii_envelope(self._mail) and "smtputf8" not in connection.extensions:
+        mail, extensions = self._mail, connection.extensions
+        if "smtputf8" not in extensions and not mail.has_ascii_envelope:
             return Rejected("local", "the server cannot carry addresses beyond ASCII (SMTPUTF8)")
-        commands = _envelope_commands(self._mail, connection.extensions)
-        if "pipelining" in connection.extensions:
-            connection.write(b"".join(command for _, command in commands))
-            return await self._pipelined([stage for stage, _ in commands])
+        commands = (mail.mail_command(extensions), mail.recipient_command(), b"DATA\r\n")
+        if "pipelining" in extensions:
+            connection.write(b"".join(commands))
+            return await self._pipelined()
         return await self._stepwise(commands)
 
-    async def _stepwise(self, commands: Sequence[tuple[Stage, bytes]]) -> Outcome | None:
-        for stage, command in commands:
+    async def _stepwise(self, commands: Sequence[bytes]) -> Outcome | None:
+        for stage, command in zip(_ENVELOPE, commands, strict=True):
             self.stage = stage
             reply = await self._connection.command(command, self._limits.command_timeout)
             if not is_accepted(stage, reply):
@@ -74,13 +77,13 @@ class Transmission:
             failpoint(f"smtp.{stage}")
         return None
 
-    async def _pipelined(self, stages: Sequence[Stage]) -> Outcome | None:
-        for position, stage in enumerate(stages):
+    async def _pipelined(self) -> Outcome | None:
+        for position, stage in enumerate(_ENVELOPE):
             self.stage = stage
             reply = await self._connection.reply(self._limits.command_timeout)
             if not is_accepted(stage, reply):
                 refusal = self._refused(reply)
-                await self._skip(len(stages) - position - 1)
+                await self._skip(len(_ENVELOPE) - position - 1)
                 return refusal
             failpoint(f"smtp.{stage}")
         return None
@@ -99,7 +102,7 @@ class Transmission:
         connection, limits = self._connection, self._limits
         self.stage = "body"
         connection.messages += 1
-        await connection.write_all(_stuffed(self._mail.content) + b".\r\n", limits.command_timeout)
+        await connection.write_all(self._mail.body, limits.command_timeout)
         self.stage = "dot"
         failpoint("smtp.dot_written")
         reply = await connection.reply(limits.data_timeout)
@@ -128,32 +131,3 @@ async def reset(connection: SmtpConnection, within: float) -> bool:
         if connection.needs_reset:
             connection.discard()
     return not connection.needs_reset
-
-
-def _is_ascii_envelope(mail: Mail) -> bool:
-    return wire_address(mail.sender).isascii() and wire_address(mail.recipient).isascii()
-
-
-def _envelope_commands(mail: Mail, extensions: frozenset[str]) -> list[tuple[Stage, bytes]]:
-    sender, recipient = wire_address(mail.sender), wire_address(mail.recipient)
-    return [
-        ("mail", b"MAIL FROM:<%b>%b\r\n" % (sender, _mail_parameters(mail, extensions))),
-        ("rcpt", b"RCPT TO:<%b>\r\n" % recipient),
-        ("data", b"DATA\r\n"),
-    ]
-
-
-def _mail_parameters(mail: Mail, extensions: frozenset[str]) -> bytes:
-    """SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531), where they are offered and needed."""
-    parameters = b" SIZE=%d" % len(mail.content) if "size" in extensions else b""
-    if "8bitmime" in extensions and not mail.content.isascii():
-        parameters += b" BODY=8BITMIME"
-    return parameters if _is_ascii_envelope(mail) else parameters + b" SMTPUTF8"
-
-
-def _stuffed(content: bytes) -> bytes:
-    """Dots at line starts doubled (RFC 5321 section 4.5.2), the last line ended."""
-    stuffed = content.replace(b"\r\n.", b"\r\n..")
-    if stuffed.startswith(b"."):
-        stuffed = b"." + stuffed
-    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
