@@ -7,14 +7,14 @@ from typing import TypeAlias
 import msgspec
 
 
-class Delivered(msgspec.Struct, frozen=True, tag=True):
+class Delivered(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The next hop took responsibility; whether a person ever reads it is another matter."""
 
     provider_message_id: str = ""
     reply: str = ""
 
 
-class Deferred(msgspec.Struct, frozen=True, tag=True):
+class Deferred(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Certainly not sent; may be tried again within attempts and expiry."""
 
     stage: str
@@ -25,7 +25,7 @@ class Deferred(msgspec.Struct, frozen=True, tag=True):
     """The provider account is at fault, not this message (bad credentials, untrusted certificate)."""
 
 
-class Rejected(msgspec.Struct, frozen=True, tag=True):
+class Rejected(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Certainly not sent, and never will be in this form."""
 
     stage: str
@@ -34,7 +34,7 @@ class Rejected(msgspec.Struct, frozen=True, tag=True):
     """The recipient's address itself is bad."""
 
 
-class Unknown(msgspec.Struct, frozen=True, tag=True):
+class Unknown(msgspec.Struct, frozen=True, tag=True, gc=False):
     """May have been sent: the next hop's answer never came or could not be read."""
 
     stage: str

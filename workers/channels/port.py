@@ -10,7 +10,7 @@ import msgspec
 from notification_domain.outcomes import Outcome
 
 
-class Mail(msgspec.Struct, frozen=True):
+class Mail(msgspec.Struct, frozen=True, gc=False):
     """One finished e-mail for one recipient; ``content`` is the whole RFC 5322 message, CRLF line ends."""
 
     sender: str

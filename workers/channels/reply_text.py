@@ -7,8 +7,10 @@ LONGEST_TEXT = 500
 
 def reply_text(text: str) -> str:
     """One line of at most 500 printable characters: no controls, no surrogates, nothing a store refuses."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * LONGEST_TEXT])
-    return " ".join(printable.split())[:LONGEST_TEXT]
+    shown = text[: 4 * LONGEST_TEXT]
+    if not shown.isprintable():
+        shown = "".join(letter if letter.isprintable() else " " for letter in shown)
+    return " ".join(shown.split())[:LONGEST_TEXT]
 
 
 def error_text(error: BaseException) -> str:

@@ -90,7 +90,7 @@ class SmtpConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _take_reply(self) -> Reply | None:
-        found = read_reply(self._received)
+        found = read_reply(self._received) if self._received else None
         if found is None:
             return None
         reply, length = found

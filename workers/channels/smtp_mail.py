@@ -13,7 +13,7 @@ _ALL_BUT_LINE_ENDS = bytes(set(range(256)) - set(b"\r\n"))
 _LEADING_DOT = re.compile(rb"\n\.")
 
 
-class WireMail(msgspec.Struct, frozen=True):
+class WireMail(msgspec.Struct, frozen=True, gc=False):
     sender: bytes
     recipient: bytes
     size: int

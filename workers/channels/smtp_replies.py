@@ -11,7 +11,8 @@ from workers.channels.reply_text import reply_text
 LONGEST_REPLY = 32 * 1024
 """Octets of one whole reply; the largest real ones are EHLO answers of a few thousand."""
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n]*))?\r?\n")
+_REPLY = re.compile(rb"([2-5][0-9][0-9])(?:-[^\r\n]*\r?\n\1)*(?: [^\r\n]*)?\r?\n")
+_BEGUN = re.compile(rb"(?:([2-5][0-9][0-9])-[^\r\n]*\r?\n(?:\1-[^\r\n]*\r?\n)*)?[^\n]*")
 _ENHANCED_CODE = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])")
 
 
@@ -37,7 +38,7 @@ class UnreadableError(ConversationError):
     pass
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     code: int
     text: str
 
@@ -56,15 +57,12 @@ def read_reply(received: bytes | bytearray) -> tuple[Reply, int] | None:
 
     Raises UnreadableError for anything that cannot become a reply.
     """
-    code, texts, offset = b"", [], 0
-    while (end := received.find(b"\n", offset) + 1) > 0:
-        line = _LINE.fullmatch(received, offset, end)
-        if line is None or (code and line[1] != code):
-            raise UnreadableError(reply_text(f"not a reply: {received[offset:end].decode(errors='replace')}"))
-        code, offset = line[1], end
-        texts.append((line[3] or b"").decode(errors="replace"))
-        if line[2] != b"-":
-            return Reply(int(code), " ".join(texts)), offset
+    whole = _REPLY.match(received)
+    if whole is not None:
+        text = b" ".join([line[len("250 ") :] for line in whole[0].splitlines()])
+        return Reply(int(whole[1]), text.decode(errors="replace")), whole.end()
+    if not _BEGUN.fullmatch(received):
+        raise UnreadableError(reply_text(f"not a reply: {received.decode(errors='replace')}"))
     if len(received) > LONGEST_REPLY:
         raise UnreadableError(f"a reply longer than {LONGEST_REPLY} octets")
     return None
