@@ -9,8 +9,6 @@ import binascii
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import format_datetime
-from functools import lru_cache
 
 from workers.rendering.errors import HeaderRefused
 
@@ -20,6 +18,9 @@ _WORD_BYTES = 39
 """Bytes an encoded word may hold so that its line keeps within RFC 2047's 76 characters."""
 _LONGEST_ADDRESS = 254
 _LONGEST_DOMAIN = 253
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _FOLDED = re.compile(r"[ -~]*(?:\r\n [!-~][ -~]*)*")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -66,7 +67,6 @@ def mailbox(address: str, name: str = "") -> str:
     return f'"{name}"{fold}<{spec}>'
 
 
-@lru_cache(maxsize=1024)
 def ascii_address(address: str) -> str:
     """The bare address, its domain in ASCII form (IDNA); raises HeaderRefused where there is none.
 
@@ -89,9 +89,12 @@ def message_id(value: str) -> str:
 
 
 def date(moment: datetime) -> str:
+    """In the form of RFC 5322; raises HeaderRefused when it is not aware."""
     if moment.tzinfo is None:
         raise HeaderRefused("the Date has no time zone")
-    return format_datetime(moment.astimezone(UTC))
+    at = moment.astimezone(UTC)
+    day, month = _DAYS[at.weekday()], _MONTHS[at.month - 1]
+    return f"{day}, {at.day:02} {month} {at.year:04} {at.hour:02}:{at.minute:02}:{at.second:02} +0000"
 
 
 def extra_line(name: str, value: str) -> str:

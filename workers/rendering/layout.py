@@ -15,8 +15,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from workers.rendering.errors import TemplateError
 from workers.rendering.markup import is_code, paragraphs, plain, refuse_open_tag
-from workers.rendering.placeholders import Parts, normalised, parse, section_names, without_sections
-from workers.rendering.quoted_printable import EncodedParts, encoded_parts
+from workers.rendering.placeholders import (
+    Parts,
+    normalised,
+    parse,
+    section_names,
+    slot_names,
+    without_sections,
+)
+from workers.rendering.quoted_printable import EncodedBody, encoded_body
 from workers.rendering.texts import MessageTexts
 from workers.rendering.variables import TEXT_VARIABLES
 
@@ -28,8 +35,10 @@ class MailTemplate(msgspec.Struct, frozen=True):
     """One message type in one language, for one choice of which optional values are there."""
 
     subject: Parts
-    text: EncodedParts
-    html: EncodedParts
+    text: EncodedBody
+    html: EncodedBody
+    names: tuple[str, ...]
+    """Of every value that is to be filled in, each once, in the order of need."""
 
 
 class _Paragraph(TypedDict):
@@ -55,11 +64,12 @@ def optional_names(texts: MessageTexts) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def mail_template(texts: MessageTexts, language: str, present: frozenset[str]) -> MailTemplate:
     chosen = _resolved(texts, present)
-    return MailTemplate(
-        subject=parse(chosen.subject, TEXT_VARIABLES),
-        text=encoded_parts(parse(_text_part(chosen), TEXT_VARIABLES)),
-        html=encoded_parts(parse(_html_part(chosen, language), TEXT_VARIABLES)),
+    subject, text, html = (
+        parse(part, TEXT_VARIABLES)
+        for part in (chosen.subject, _text_part(chosen), _html_part(chosen, language))
     )
+    names = slot_names((*subject, *text, *html))
+    return MailTemplate(subject, encoded_body(text), encoded_body(html), names)
 
 
 def _resolved(texts: MessageTexts, present: frozenset[str]) -> MessageTexts:

@@ -39,6 +39,9 @@ _LINK = re.compile(
     r"https?://[^\s/?#@\\<>\"\x00-\x20\x7f]+(?:[/?#][^\s\\<>\"\x00-\x20\x7f]*)?", re.IGNORECASE
 )
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
+"""What stands in a link as it is (RFC 3986, section 2.3): most values do."""
+
 
 def default_template(message_type: str, arguments: Mapping[str, str]) -> str:
     """A one-time code asked for by a session is answered on that session's page, any other in the login."""
@@ -61,13 +64,16 @@ def finished_link(template: str, arguments: Mapping[str, str]) -> str:
     return link
 
 
-def link_names(template: str) -> frozenset[str]:
+def link_names(template: str) -> tuple[str, ...]:
     return slot_names(parse(template, VARIABLES))
 
 
 def _encoded(name: str, arguments: Mapping[str, str]) -> str:
+    value = value_of(name, arguments)
+    if _UNRESERVED.fullmatch(value):
+        return value
     # A domain may carry a port.
-    return quote(value_of(name, arguments), ":" if name == "Domain" else "", errors="replace")
+    return quote(value, ":" if name == "Domain" else "", errors="replace")
 
 
 def _origin(arguments: Mapping[str, str]) -> str:

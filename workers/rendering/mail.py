@@ -24,7 +24,7 @@ class Sender(msgspec.Struct, frozen=True):
     reply_to: str = ""
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What a message carries besides its texts; the same envelope gives the same bytes."""
 
     message_id: str
@@ -36,7 +36,7 @@ class Envelope(msgspec.Struct, frozen=True):
     """Further headers of the provider's settings."""
 
 
-class Content(msgspec.Struct, frozen=True):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """A finished subject, and both bodies in quoted-printable."""
 
     subject: str
@@ -46,19 +46,19 @@ class Content(msgspec.Struct, frozen=True):
 
 def assemble(recipient: str, envelope: Envelope, content: Content) -> Mail:
     to = headers.ascii_address(recipient)
+    sender, sender_lines = _sender_lines(envelope.sender)
     boundary = _boundary(envelope.message_id)
     head = (
-        _sender_lines(envelope.sender)
-        + headers.line("To", to)
-        + headers.line("Subject", headers.unstructured(content.subject))
-        + headers.line("Date", headers.date(envelope.date))
-        + headers.line("Message-ID", headers.message_id(envelope.message_id))
-        + "MIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"
-        + _extra_lines(envelope.headers)
-        + f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'
+        f"{sender_lines}{headers.line('To', to)}"
+        f"{headers.line('Subject', headers.unstructured(content.subject))}"
+        f"Date: {headers.date(envelope.date)}\r\n"
+        f"Message-ID: {headers.message_id(envelope.message_id)}\r\n"
+        "MIME-Version: 1.0\r\nAuto-Submitted: auto-generated\r\n"
+        f"{_extra_lines(envelope.headers)}"
+        f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'
     )
     return Mail(
-        sender=headers.ascii_address(envelope.sender.address),
+        sender=sender,
         recipient=to,
         content=b"".join(
             (
@@ -78,11 +78,12 @@ def _boundary(message_id: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _sender_lines(sender: Sender) -> str:
+def _sender_lines(sender: Sender) -> tuple[str, str]:
+    """The bare address and the lines that name it."""
     lines = headers.line("From", headers.mailbox(sender.address, sender.name))
     if sender.reply_to:
         lines += headers.line("Reply-To", headers.mailbox(sender.reply_to))
-    return lines
+    return headers.ascii_address(sender.address), lines
 
 
 @lru_cache(maxsize=256)

@@ -42,8 +42,9 @@ def fill(parts: Parts, value: Callable[[str], str]) -> str:
     return "".join([part if isinstance(part, str) else value(part.name) for part in parts])
 
 
-def slot_names(parts: Parts) -> frozenset[str]:
-    return frozenset(part.name for part in parts if isinstance(part, Slot))
+def slot_names(parts: Parts) -> tuple[str, ...]:
+    """Each once, the first that is met first."""
+    return tuple(dict.fromkeys(part.name for part in parts if isinstance(part, Slot)))
 
 
 def normalised(template: str) -> str:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Mapping
+
+import msgspec
 
 from workers.rendering.placeholders import Parts, Slot
 
-EncodedParts: TypeAlias = tuple[bytes | Slot, ...]
-
 _SOFT_BREAK = b"=\r\n"
+
+
+class EncodedBody(msgspec.Struct, frozen=True):
+    """A body of which only the values are missing."""
+
+    pieces: tuple[bytes, ...]
+    """In order, nothing yet where a value belongs."""
+    slots: tuple[tuple[int, str], ...]
+    """Which pieces are values, and of what."""
+
+    def filled(self, values: Mapping[str, bytes]) -> bytes:
+        """``values`` are pieces from ``encoded``."""
+        pieces = list(self.pieces)
+        for place, name in self.slots:
+            pieces[place] = values[name]
+        return b"".join(pieces)
 
 
 def encoded(text: str) -> bytes:
@@ -24,9 +39,8 @@ def encoded(text: str) -> bytes:
     return lines if not lines or lines.endswith(b"\n") else lines + _SOFT_BREAK
 
 
-def encoded_parts(parts: Parts) -> EncodedParts:
-    return tuple(encoded(part) if isinstance(part, str) else part for part in parts)
-
-
-def fill_encoded(parts: EncodedParts, value: Callable[[str], str]) -> bytes:
-    return b"".join([part if isinstance(part, bytes) else encoded(value(part.name)) for part in parts])
+def encoded_body(parts: Parts) -> EncodedBody:
+    return EncodedBody(
+        pieces=tuple(encoded(part) if isinstance(part, str) else b"" for part in parts),
+        slots=tuple((place, part.name) for place, part in enumerate(parts) if isinstance(part, Slot)),
+    )

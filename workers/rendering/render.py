@@ -13,7 +13,7 @@ from workers.rendering.layout import mail_template, optional_names, slot_markup
 from workers.rendering.links import default_template, finished_link, link_names
 from workers.rendering.mail import Content, Envelope, assemble
 from workers.rendering.placeholders import Parts, fill, parse, slot_names, without_sections
-from workers.rendering.quoted_printable import fill_encoded
+from workers.rendering.quoted_printable import encoded
 from workers.rendering.texts import (
     LANGUAGES,
     MessageTexts,
@@ -24,7 +24,7 @@ from workers.rendering.texts import (
 from workers.rendering.variables import TEXT_VARIABLES, completed, is_present, shown, value_of
 
 
-class RenderRequest(msgspec.Struct, frozen=True):
+class RenderRequest(msgspec.Struct, frozen=True, gc=False):
     """What one message is to say, and to whom."""
 
     message_type: str
@@ -53,6 +53,7 @@ def render(
             raise TemplateError("a message is rendered for email or sms alone")
 
 
+@lru_cache(maxsize=1024)
 def needs_origin(message_type: str, channel: str, url_template: str) -> bool:
     """Whether the message cannot be made without Origin, or without the Domain that follows from it.
 
@@ -60,9 +61,9 @@ def needs_origin(message_type: str, channel: str, url_template: str) -> bool:
     """
     texts = builtin_texts(message_type, "en")
     fields = (_sms_template(message_type, texts),) if channel == "sms" else msgspec.structs.astuple(texts)
-    names = frozenset[str]().union(*(_all_names(field) for field in fields))
+    names = {name for field in fields for name in _all_names(field)}
     if channel == "email" or "URL" in names:
-        names |= link_names(url_template) if url_template else {"Origin"}
+        names.update(link_names(url_template) if url_template else ("Origin",))
     # The claimed domain is the recipient's own.
     return bool(names & ({"Origin"} if message_type == "DomainClaimed" else {"Origin", "Domain"}))
 
@@ -81,16 +82,21 @@ def _mail(request: RenderRequest, envelope: Envelope, texts: MessageTexts) -> Ma
     arguments = completed(request.message_type, request.arguments)
     arguments["URL"] = _link(request, arguments)
     template = mail_template(texts, supported_language(request.language), _present(texts, arguments))
-
-    def words(name: str) -> str:
-        return shown(value_of(name, arguments))
-
+    values = {name: shown(value_of(name, arguments)) for name in template.names}
+    plain = {name: encoded(value) for name, value in values.items()}
     content = Content(
-        subject=shown(fill(template.subject, words)),
-        text=fill_encoded(template.text, words),
-        html=fill_encoded(template.html, lambda name: slot_markup(words(name))),
+        subject=shown(fill(template.subject, values.__getitem__)),
+        text=template.text.filled(plain),
+        html=template.html.filled(plain | _encoded_markup(values)),
     )
     return assemble(request.recipient, envelope, content)
+
+
+def _encoded_markup(values: Mapping[str, str]) -> dict[str, bytes]:
+    """The few values that are not the same in HTML."""
+    return {
+        name: encoded(markup) for name, value in values.items() if (markup := slot_markup(value)) != value
+    }
 
 
 def _text_message(request: RenderRequest, texts: MessageTexts) -> TextMessage:
@@ -121,6 +127,5 @@ def _sms_parts(template: str, present: frozenset[str]) -> Parts:
     return parse(without_sections(template, present).strip(), TEXT_VARIABLES)
 
 
-@lru_cache(maxsize=1024)
-def _all_names(template: str) -> frozenset[str]:
+def _all_names(template: str) -> tuple[str, ...]:
     return slot_names(parse(without_sections(template, TEXT_VARIABLES), TEXT_VARIABLES))

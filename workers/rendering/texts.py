@@ -33,6 +33,8 @@ class MessageTexts(msgspec.Struct, frozen=True, rename="pascal", forbid_unknown_
 
 def supported_language(wanted: str) -> str:
     """The language itself, else without its region (de-CH is read as de), else English."""
+    if wanted in LANGUAGES:
+        return wanted
     language = wanted.replace("_", "-").lower()
     for candidate in (language, language.partition("-")[0]):
         if candidate in LANGUAGES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from workers.rendering.errors import TemplateError
@@ -67,6 +68,7 @@ def _domain(message_type: str, known: Mapping[str, str]) -> str:
     return _host(known.get("Origin", ""))
 
 
+@lru_cache(maxsize=1024)
 def _host(origin: str) -> str:
     try:
         return urlsplit(origin).hostname or ""
