@@ -59,8 +59,11 @@ class Account:
         finally:
             self._under_way -= 1
             self._probing = self._probing and not probe
-            await self._close_if_done()
-        await self._judge(outcome, probe=probe)
+            if self._retired:
+                await self._close_if_done()
+        # Of an account that has proven itself, one more mail that went out tells nothing new.
+        if not (self._proven and isinstance(outcome, Delivered)):
+            await self._judge(outcome, probe=probe)
         return outcome
 
     async def retire(self) -> None:
@@ -72,7 +75,7 @@ class Account:
         await self._channel.close()
 
     async def _close_if_done(self) -> None:
-        if self._retired and not self._under_way:
+        if not self._under_way:
             await self._channel.close()
 
     async def _judge(self, outcome: Outcome | None, *, probe: bool) -> None:

@@ -20,11 +20,12 @@ class Stage(Enum):
 
 
 class Staged:
-    """Begins to wait for its turn when it is made, inside the running loop."""
+    """Begins by waiting for its turn; moves on inside the running loop."""
 
     def __init__(self) -> None:
-        self._reached: dict[Stage, float] = {}
-        self.stage = Stage.WAITING
+        self._stage = Stage.WAITING
+        self._turn: float | None = None
+        self._answer: float | None = None
 
     @property
     def stage(self) -> Stage:
@@ -33,9 +34,11 @@ class Staged:
     @stage.setter
     def stage(self, stage: Stage) -> None:
         self._stage = stage
-        self._reached[stage] = asyncio.get_running_loop().time()
+        if stage is Stage.DISPATCHING:
+            self._turn = asyncio.get_running_loop().time()
+        elif stage is Stage.ANSWERED:
+            self._answer = asyncio.get_running_loop().time()
 
     def seconds_on_the_channel(self) -> float | None:
         """From its turn to the answer; None while there is none."""
-        turn, answer = self._reached.get(Stage.DISPATCHING), self._reached.get(Stage.ANSWERED)
-        return None if turn is None or answer is None else answer - turn
+        return None if self._turn is None or self._answer is None else self._answer - self._turn

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import TypeAlias
 
 Rank: TypeAlias = tuple[int, int]
@@ -21,15 +20,11 @@ class Turns:
         self._arrivals = itertools.count()
         self._waiting: list[tuple[Rank, int, asyncio.Future[None]]] = []
 
-    @asynccontextmanager
-    async def turn(self, rank: Rank) -> AsyncIterator[None]:
-        await self._take(rank)
-        try:
-            yield
-        finally:
-            self._give_back()
+    def turn(self, rank: Rank) -> _Turn:
+        """To be entered, once; it ends with its block."""
+        return _Turn(self, rank)
 
-    async def _take(self, rank: Rank) -> None:
+    async def take(self, rank: Rank) -> None:
         if self._free:
             self._free -= 1
             return
@@ -39,13 +34,29 @@ class Turns:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
-                self._give_back()
+                self.give_back()
             raise
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
         while self._waiting:
             *_, first = heapq.heappop(self._waiting)
             if not first.done():
                 first.set_result(None)
                 return
         self._free += 1
+
+
+class _Turn:
+    """Not a generator: there is one for every delivery."""
+
+    def __init__(self, turns: Turns, rank: Rank) -> None:
+        self._turns = turns
+        self._rank = rank
+
+    async def __aenter__(self) -> None:
+        await self._turns.take(self._rank)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turns.give_back()

@@ -159,7 +159,7 @@ class Worker:
     async def send(self, prepared: Prepared, delivery: Delivery) -> Outcome | None:
         """One attempt on the channel; the dispatch time-out ends at the point of no return."""
         channel = prepared.route.channel
-        async with self._turns.setdefault(channel, Turns(channel.at_once)).turn(delivery.rank):
+        async with self._turns_on(channel).turn(delivery.rank):
             delivery.stage = Stage.DISPATCHING
             try:
                 async with asyncio.timeout(self._settings.dispatch_timeout.total_seconds()) as limit:
@@ -168,6 +168,12 @@ class Worker:
                     return await channel.deliver(prepared.message, delivery.begin)
             except TimeoutError:
                 return Deferred("dispatch", "the dispatch time-out passed before transmission began")
+
+    def _turns_on(self, channel: Channel) -> Turns:
+        turns = self._turns.get(channel)
+        if turns is None:
+            turns = self._turns[channel] = Turns(channel.at_once)
+        return turns
 
     async def transmit(self, subject: Subject) -> Held | None:
         """Record that transmission begins; None when it must not."""
