@@ -16,12 +16,13 @@ async def smtp_listener(desk: Desk, host: str, port: int) -> AsyncIterator[int]:
     """Yields the port it listens on; 0 asks for a free one."""
     conversations: set[asyncio.Task[None]] = set()
 
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        conversation = asyncio.create_task(SmtpSession(SmtpWire(reader, writer), desk).converse())
+    def connected(wire: SmtpWire) -> None:
+        conversation = asyncio.create_task(SmtpSession(wire, desk).converse())
         conversations.add(conversation)
         conversation.add_done_callback(conversations.discard)
 
-    server = await asyncio.start_server(connected, host, port, backlog=1024)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SmtpWire(connected), host, port, backlog=1024)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

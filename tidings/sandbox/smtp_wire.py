@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
+from typing import cast
 
 LONGEST_LINE = 8192
-_READ_SIZE = 1 << 17
+_MOST_UNREAD = 1 << 17
+"""Octets taken in while nobody asks for them."""
+_STUFFED_DOT = re.compile(rb"\r\n\.")
 
 
 class ConnectionEnded(Exception):
     """The client left, or the sandbox means to drop it."""
 
 
-class SmtpWire:
+class SmtpWire(asyncio.Protocol):
     """Replies are held back until the server must wait, so that a pipelined group is answered in one write
     (RFC 2920, section 3.2).
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, connected: Callable[[SmtpWire], None]) -> None:
+        self._connected = connected
         self._unread = bytearray()
         self._replies: list[bytes] = []
+        self._change: asyncio.Future[None] | None = None
+        self._heard_all = False
+        self._lost = False
+        self._full = False
+        self._held_up = False
 
     def reply(self, text: str) -> None:
         self._replies.append(text.encode() + b"\r\n")
@@ -31,9 +40,12 @@ class SmtpWire:
 
     async def flush(self) -> None:
         if self._replies:
-            self._writer.write(b"".join(self._replies))
+            self._transport.write(b"".join(self._replies))
             self._replies.clear()
-            await self._writer.drain()
+        while self._full and not self._lost:
+            await self._changed()
+        if self._lost:
+            raise ConnectionEnded
 
     async def line(self) -> bytes:
         """One command without its line end; a bare LF will do, for people with netcat."""
@@ -62,17 +74,18 @@ class SmtpWire:
                 del self._unread[:-4]
             start = max(0, len(self._unread) - 4)
             await self.receive()
-        stuffed = bytes(self._unread[: end + 2])
+        stuffed = self._unread[: end + 2]
         del self._unread[: end + 5]
-        return None if too_long or end > limit + 2 else stuffed.replace(b"\r\n.", b"\r\n")[2:]
+        return None if too_long or end > limit + 2 else _STUFFED_DOT.sub(b"\r\n", stuffed)[2:]
 
     async def receive(self) -> None:
         """Wait for the client to say something more; raises ConnectionEnded when it never will."""
+        known = len(self._unread)
         await self.flush()
-        chunk = await self._reader.read(_READ_SIZE)
-        if not chunk:
-            raise ConnectionEnded
-        self._unread += chunk
+        while len(self._unread) == known:
+            if self._heard_all:
+                raise ConnectionEnded
+            await self._changed()
 
     async def begun(self) -> None:
         """Wait until at least a byte is unread."""
@@ -84,17 +97,61 @@ class SmtpWire:
         await self.flush()
         try:
             async with asyncio.timeout(seconds):
-                while await self._reader.read(_READ_SIZE):
-                    pass
+                while not self._heard_all:
+                    self._unread.clear()
+                    await self._changed()
         except TimeoutError:
             return
 
     async def part(self) -> None:
         """Say what is left to say, then close."""
         await self.flush()
-        self._writer.close()
-        await self._writer.wait_closed()
+        self._transport.close()
+        while not self._lost:
+            await self._changed()
 
     def drop(self) -> None:
         """Close at once; harmless when it is closed already."""
-        self._writer.transport.abort()
+        self._transport.abort()
+
+    async def _changed(self) -> None:
+        if self._held_up:
+            self._held_up = False
+            self._transport.resume_reading()
+        self._change = asyncio.get_running_loop().create_future()
+        await self._change
+
+    def _wake(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not isinstance: uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
+        self._connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        nobody_asks = self._change is None or self._change.done()
+        if nobody_asks and len(self._unread) > _MOST_UNREAD and not self._held_up:
+            self._held_up = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """It may still be answered."""
+        self._heard_all = True
+        self._wake()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it went changes nothing
+        self._heard_all = self._lost = True
+        self._full = False
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wake()
