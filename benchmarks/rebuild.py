@@ -20,7 +20,6 @@ from benchmarks.figures import Figure, figure, ratios
 from benchmarks.own_log import OwnLog, own_log
 from benchmarks.past import make_past
 from event_log.envelope import RecordedEvent
-from event_log.errors import Undecodable
 from event_log.log import read_after
 from projections.rebuild import BATCH, rebuild
 
@@ -53,9 +52,10 @@ def copied(place: OwnLog, *, ours: bool) -> float:
     began, position, count = time.perf_counter(), 0, 0
     with place.log.database.connection() as connection, place.owner.transaction():
         cursor = connection.cursor(binary=True)
-        while events := read_after(place.log, cursor, position, BATCH, ours=ours, callers=not ours):
-            _copy(place, events)
-            position, count = events[-1].position, count + len(events)
+        kind = {"ours": ours, "callers": not ours}
+        while (page := read_after(place.log, cursor, position, BATCH, **kind)).passed:
+            _copy(place, page.events)
+            position, count = page.reached, count + page.passed
     return count / (time.perf_counter() - began)
 
 
@@ -63,17 +63,16 @@ def _copy(place: OwnLog, events: Sequence[RecordedEvent]) -> None:
     with place.owner.cursor().copy(_COPY) as copy:
         copy.set_types(_TYPES)
         for event in events:
-            if not isinstance(event.fact, Undecodable):
-                copy.write_row(
-                    (
-                        event.position,
-                        event.instance,
-                        event.stream,
-                        event.version,
-                        event.topic,
-                        event.recorded_at,
-                    )
+            copy.write_row(
+                (
+                    event.position,
+                    event.instance,
+                    event.stream,
+                    event.version,
+                    event.topic,
+                    event.recorded_at,
                 )
+            )
 
 
 def measure(notifications: int, runs: int) -> tuple[int, dict[str, tuple[Figure, Figure]]]:

@@ -27,14 +27,15 @@ _INT8 = struct.Struct("!q").pack
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-_KINDS: dict[type, tuple[str, Encode]] = {
-    UUID: ("uuid", lambda given: given.bytes),
-    str: ("text", str.encode),
-    bytes: ("bytea", bytes),
-    int: ("int8", _INT8),
-    bool: ("bool", lambda given: b"\1" if given else b"\0"),
-    datetime: ("timestamptz", lambda given: _INT8((given - _EPOCH) // _MICROSECOND)),
+_KINDS: dict[type, tuple[str, Encode, int]] = {
+    UUID: ("uuid", lambda given: given.int.to_bytes(16), 16),
+    str: ("text", str.encode, 0),
+    bytes: ("bytea", bytes, 0),
+    int: ("int8", _INT8, 8),
+    bool: ("bool", lambda given: b"\1" if given else b"\0", 1),
+    datetime: ("timestamptz", lambda given: _INT8((given - _EPOCH) // _MICROSECOND), 8),
 }
+"""By Python's type: PostgreSQL's name, how an element is encoded, its length where all have the same."""
 
 
 def register(connection: psycopg.Connection[Any]) -> None:
@@ -47,6 +48,7 @@ class ColumnDumper(ListBinaryDumper):
 
     _encode: Encode = bytes
     _element_oid = 0
+    _width = 0
 
     def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:  # noqa: A002  # the library's word
         kind = _kind_of(obj)
@@ -56,24 +58,28 @@ class ColumnDumper(ListBinaryDumper):
         kind = _kind_of(obj)
         if kind is None:
             return ListBinaryDumper(self.cls, self._tx).upgrade(obj, format)
-        name, encode = _KINDS[kind]
+        name, encode, width = _KINDS[kind]
         element = self._tx.adapters.types[name]
         dumper = ColumnDumper(self.cls, self._tx)
         dumper._encode, dumper._element_oid, dumper.oid = encode, element.oid, element.array_oid
+        dumper._width = width
         return dumper
 
     def dump(self, obj: list[Any]) -> Buffer:
         """PostgreSQL's ``array_recv``: a head, then each element behind its length."""
-        has_null = None in obj
-        parts = [_HEAD(1, has_null, self._element_oid, len(obj), 1)]
+        # Not `None in obj`: that would call each element's own comparison.
+        has_null = type(None) in set(map(type, obj))
+        head = _HEAD(1, has_null, self._element_oid, len(obj), 1)
         encode = self._encode
-        for item in obj:
-            if item is None:
-                parts.append(_NULL)
-            else:
-                octets = encode(item)
-                parts += (_LENGTH(len(octets)), octets)
-        return b"".join(parts)
+        if has_null:
+            return head + b"".join([_NULL if item is None else _sized(encode(item)) for item in obj])
+        if self._width:
+            return _LENGTH(self._width).join([head, *map(encode, obj)])
+        return head + b"".join([_LENGTH(len(octets)) + octets for octets in map(encode, obj)])
+
+
+def _sized(octets: bytes) -> bytes:
+    return _LENGTH(len(octets)) + octets
 
 
 def _kind_of(items: Sequence[Any]) -> type | None:

@@ -25,6 +25,9 @@ _KEPT = 20_000
 
 Owner: TypeAlias = tuple[str, str]
 """(instance, subject)"""
+KeyId: TypeAlias = bytes
+"""The bytes of a UUID, as they stand in what the key has sealed."""
+KEY_ID_BYTES = 16
 
 
 class Keyring:
@@ -33,10 +36,10 @@ class Keyring:
     def __init__(self, key: DeploymentKey, chance: Callable[[int], bytes]) -> None:
         self._wrap = Seal(key.derive("subject keys"), chance)
         self._chance = chance
-        self._seals: OrderedDict[UUID, Seal] = OrderedDict()
+        self._seals: OrderedDict[KeyId, Seal] = OrderedDict()
         self._guard = threading.Lock()
 
-    def for_writing(self, cursor: Cursor[Any], owners: Iterable[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
+    def for_writing(self, cursor: Cursor[Any], owners: Iterable[Owner]) -> dict[Owner, tuple[KeyId, Seal]]:
         """The owners' keys, made where there is none yet, in the cursor's transaction.
 
         The caller holds the append lock, so that no two writers make a key for one owner.
@@ -48,16 +51,16 @@ class Keyring:
             found |= self._make(cursor, missing)
         return found
 
-    def for_reading(self, cursor: Cursor[Any], key_ids: Iterable[UUID]) -> dict[UUID, Seal]:
+    def for_reading(self, cursor: Cursor[Any], key_ids: Iterable[KeyId]) -> dict[KeyId, Seal]:
         """Seals by key id; an id that is not among them was destroyed."""
         wanted = set(key_ids)
-        seals = {key_id: seal for key_id in wanted if (seal := self._remembered(key_id))}
-        unknown = list(wanted - seals.keys())
+        seals = self._remembered(wanted)
+        unknown = [UUID(bytes=key_id) for key_id in wanted - seals.keys()]
         if unknown:
             cursor.execute(_queries.select_by_id, {"key_ids": unknown}, prepare=True)
             for key_id, wrapped in cursor.fetchall():
                 try:
-                    seals[key_id] = self._remember(key_id, wrapped)
+                    seals[key_id.bytes] = self._remember(key_id.bytes, wrapped)
                 except Undecodable as damage:
                     # One damaged key must not stop the readers of all others: it counts as destroyed.
                     _logger.error("%s", damage)  # noqa: TRY400  # says all
@@ -77,49 +80,53 @@ class Keyring:
                 "give back the TIDINGS_SECRET_KEY (or the secret.key file) it was made with."
             ) from None
 
-    def _select(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
+    def _select(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[KeyId, Seal]]:
         cursor.execute(
             _queries.select_by_owner,
             {"instances": [owner[0] for owner in owners], "subjects": [owner[1] for owner in owners]},
             prepare=True,
         )
+        found = [(owner, key_id.bytes, wrapped) for *owner, key_id, wrapped in cursor.fetchall()]
+        seals = self._remembered(key_id for _, key_id, _ in found)
         return {
-            (instance, subject): (key_id, self._remembered(key_id) or self._remember(key_id, wrapped))
-            for instance, subject, key_id, wrapped in cursor.fetchall()
+            (instance, subject): (key_id, seals.get(key_id) or self._remember(key_id, wrapped))
+            for (instance, subject), key_id, wrapped in found
         }
 
-    def _make(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[UUID, Seal]]:
-        made: dict[Owner, tuple[UUID, Seal]] = {}
-        wrapped_keys = []
+    def _make(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[KeyId, Seal]]:
+        made: dict[Owner, tuple[KeyId, Seal]] = {}
+        key_ids, wrapped_keys = [], []
         for owner in owners:
-            key, key_id = self._chance(KEY_BYTES), UUID(bytes=self._chance(16), version=4)
+            key, key_id = self._chance(KEY_BYTES), UUID(bytes=self._chance(KEY_ID_BYTES), version=4)
+            key_ids.append(key_id)
             wrapped_keys.append(self._wrap.seal(key, key_id.bytes))
             # Not remembered: this transaction may yet be rolled back.
-            made[owner] = (key_id, Seal(key, self._chance))
+            made[owner] = (key_id.bytes, Seal(key, self._chance))
         cursor.execute(
             _queries.insert_keys,
             {
                 "instances": [owner[0] for owner in owners],
                 "subjects": [owner[1] for owner in owners],
-                "key_ids": [key_id for key_id, _ in made.values()],
+                "key_ids": key_ids,
                 "wrapped_keys": wrapped_keys,
             },
             prepare=True,
         )
         return made
 
-    def _remembered(self, key_id: UUID) -> Seal | None:
+    def _remembered(self, key_ids: Iterable[KeyId]) -> dict[KeyId, Seal]:
         with self._guard:
-            seal = self._seals.get(key_id)
-            if seal is not None:
+            known = {key_id: seal for key_id in key_ids if (seal := self._seals.get(key_id))}
+            for key_id in known:
                 self._seals.move_to_end(key_id)
-            return seal
+            return known
 
-    def _remember(self, key_id: UUID, wrapped: bytes) -> Seal:
+    def _remember(self, key_id: KeyId, wrapped: bytes) -> Seal:
         try:
-            seal = Seal(self._wrap.open(bytes(wrapped), key_id.bytes), self._chance)
+            seal = Seal(self._wrap.open(bytes(wrapped), key_id), self._chance)
         except InvalidTag:
-            raise Undecodable(f"the key {key_id} of a subject was altered and does not open") from None
+            named = UUID(bytes=key_id)
+            raise Undecodable(f"the key {named} of a subject was altered and does not open") from None
         with self._guard:
             self._seals[key_id] = seal
             if len(self._seals) > _KEPT:

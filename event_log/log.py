@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg import Cursor
 
@@ -15,15 +16,12 @@ from event_log.database import Database
 from event_log.deployment_key import DeploymentKey, Seal
 from event_log.envelope import Envelope, Recorded, RecordedEvent
 from event_log.errors import LostRace, Undecodable
-from event_log.keyring import Keyring
-from event_log.mapper import LogMapper, is_sealed, key_id_of
-from event_log.recorder import LogEntry, LogRecorder
+from event_log.keyring import KeyId, Keyring
+from event_log.mapper import LogMapper, Row, is_sealed, key_id_of
+from event_log.recorder import LogRecorder
 from event_log.sql import load
 
 _queries = load("event_log", "log.sql")
-
-Row: TypeAlias = tuple[int, str, UUID, int, str, datetime, bytes | None]
-"""position, instance, stream, version, topic, recorded at, state"""
 
 
 class Log:
@@ -62,16 +60,13 @@ class Log:
 
     def decode(self, cursor: Cursor[Any], rows: Sequence[Row]) -> list[RecordedEvent]:
         """Rows as events; keys are fetched once for all of them."""
-        key_ids = {key_id for row in rows if row[6] is not None and (key_id := key_id_of(row[6]))}
+        key_ids = {key_id for row in rows if (key_id := key_id_of(row[6]))}
         seals = self.keyring.for_reading(cursor, key_ids) if key_ids else {}
         return [RecordedEvent(*row[:6], self._fact(row, seals)) for row in rows]
 
-    def _fact(self, row: Row, seals: Mapping[UUID, Seal]) -> Recorded:
-        _, instance, stream, version, topic, _, state = row
-        if state is None:
-            return Undecodable("not read")
+    def _fact(self, row: Row, seals: Mapping[KeyId, Seal]) -> Recorded:
         try:
-            return self.mapper.to_fact(LogEntry(stream, version, topic, state, instance), seals)
+            return self.mapper.to_fact(row, seals)
         except Undecodable as reason:
             return reason
 
@@ -124,18 +119,28 @@ def read_stream(log: Log, stream: UUID) -> list[RecordedEvent]:
     return read_streams(log, [stream]).get(stream, [])
 
 
+class Page(msgspec.Struct, frozen=True):
+    """The next positions of the log, as far as they concern a reader."""
+
+    events: list[RecordedEvent]
+    """Those of its kind, in order; the others stay in the database."""
+    reached: int
+    """The last position of the page, of whichever kind: here its tracking goes on."""
+    passed: int
+    """How many positions the page holds; 0 at the end of the log."""
+
+
 def read_after(
     log: Log, cursor: Cursor[Any], position: int, limit: int, *, ours: bool, callers: bool
-) -> list[RecordedEvent]:
-    """The next events after a position, in order, without gaps.
-
-    Events of the kind that is not asked for come as Undecodable("not read"): their bodies stay in the
-    database, but a reader's tracking passes over them.
-    """
-    statement = _queries.after
+) -> Page:
+    """The next ``limit`` positions after one, without gaps: our own events, those of callers, or both."""
     parameters = {"position": position, "limit": limit, "ours": ours, "callers": callers}
-    cursor.execute(statement, parameters, prepare=True)
-    return log.decode(cursor, cursor.fetchall())
+    cursor.execute(_queries.after, parameters, prepare=True)
+    rows = cursor.fetchall()
+    if not rows:
+        return Page([], position, 0)
+    reached, *_, state, place = rows[-1]
+    return Page(log.decode(cursor, rows if state is not None else rows[:-1]), reached, place)
 
 
 def head(cursor: Cursor[Any]) -> tuple[int, datetime | None]:

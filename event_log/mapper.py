@@ -12,6 +12,7 @@ the key id, so that bytes moved elsewhere or altered do not open::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -22,12 +23,15 @@ from eventsourcing.persistence import JSONTranscoder, Mapper
 from event_log.deployment_key import Seal
 from event_log.envelope import Envelope, Fact, SourceEvent
 from event_log.errors import Undecodable, UnknownTopic
+from event_log.keyring import KEY_ID_BYTES, KeyId, Owner
 from event_log.recorder import LogEntry
 from event_log.topics import RESERVED, TOPICS, Topic
 
 CLEAR, PERSONAL, FROM_CALLER = 1, 2, 3
 FINGERPRINT_BYTES = 32
-_KEY_ID_BYTES = 16
+_FORMATS = frozenset({CLEAR, PERSONAL, FROM_CALLER})
+_KEY_AT = {PERSONAL: 2, FROM_CALLER: 2 + FINGERPRINT_BYTES}
+"""Where the key id stands in a sealed body."""
 _SOURCE_SCHEMA = 1
 
 _DAMAGE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)
@@ -35,9 +39,14 @@ _DAMAGE = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionEr
 
 _PERSONAL: dict[type, bool] = {topic.fact: topic.personal for topic in TOPICS}
 
-Keys: TypeAlias = Mapping[tuple[str, str], tuple[UUID, Seal]]
+Keys: TypeAlias = Mapping[Owner, tuple[KeyId, Seal]]
+Place: TypeAlias = tuple[str, UUID, int, str]
+"""instance, stream, version, topic: where a stored body belongs"""
+Row: TypeAlias = tuple[int, str, UUID, int, str, datetime, bytes]
+"""position, instance, stream, version, topic, recorded at, state"""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_encode_place = msgspec.json.Encoder(uuid_format="hex").encode
 _decode_source = msgspec.json.Decoder(SourceEvent).decode
 
 
@@ -62,18 +71,19 @@ class LogMapper(Mapper[UUID]):
             event_id=envelope.event_id,
         )
 
-    def to_fact(self, entry: LogEntry, seals: Mapping[UUID, Seal]) -> Fact:
+    def to_fact(self, row: Row, seals: Mapping[KeyId, Seal]) -> Fact:
         """Raises Undecodable, or UnknownTopic for what newer code has written."""
-        schema, body = _opened(entry, seals)
-        topic = self._by_name.get(entry.topic)
+        schema, body = _opened(row, seals)
+        name = row[4]
+        topic = self._by_name.get(name)
         try:
             if topic is not None:
                 return self._current(topic, schema, body)
-            if entry.topic.startswith(RESERVED):
-                raise UnknownTopic(f"the topic {entry.topic} is not known to this version")
-            return _source(entry.topic, schema, body)
+            if name.startswith(RESERVED):
+                raise UnknownTopic(f"the topic {name} is not known to this version")
+            return _source(name, schema, body)
         except _DAMAGE as error:
-            raise Undecodable(f"{entry.topic}: {error}") from None
+            raise Undecodable(f"{name}: {error}") from None
 
     def _current(self, topic: Topic, schema: int, body: bytes) -> Fact:
         return (
@@ -99,11 +109,13 @@ def is_sealed(envelope: Envelope) -> bool:
     return isinstance(envelope.fact, SourceEvent) or _PERSONAL.get(type(envelope.fact), True)
 
 
-def key_id_of(state: bytes) -> UUID | None:
+def key_id_of(state: bytes) -> KeyId | None:
     """Which key a stored body needs, None for a clear one."""
-    start = _key_at(state)
-    key_id = state[start : start + _KEY_ID_BYTES] if start else b""
-    return UUID(bytes=bytes(key_id)) if len(key_id) == _KEY_ID_BYTES else None
+    start = _KEY_AT.get(state[0]) if state else None
+    if start is None:
+        return None
+    key_id = state[start : start + KEY_ID_BYTES]
+    return key_id if len(key_id) == KEY_ID_BYTES else None
 
 
 def fingerprint_of(state: bytes) -> bytes:
@@ -111,39 +123,31 @@ def fingerprint_of(state: bytes) -> bytes:
     return bytes(state[2 : 2 + FINGERPRINT_BYTES]) if state[:1] == bytes((FROM_CALLER,)) else b""
 
 
-def _key_at(state: bytes) -> int:
-    return {PERSONAL: 2, FROM_CALLER: 2 + FINGERPRINT_BYTES}.get(state[0] if state else 0, 0)
-
-
-def _associated(instance: str, stream: UUID, version: int, topic: str, head: bytes) -> bytes:
-    return _encode((instance, stream.hex, version, topic, head))
+def _associated(place: Place, head: bytes) -> bytes:
+    return _encode_place((*place, head))
 
 
 def _sealed(envelope: Envelope, topic: str, head: bytes, keys: Keys) -> bytes:
     key_id, seal = keys[envelope.instance, envelope.subject]
-    associated = _associated(envelope.instance, envelope.stream, envelope.version, topic, head)
-    return key_id.bytes + seal.seal(_encode(envelope.fact), associated)
+    associated = _associated((envelope.instance, envelope.stream, envelope.version, topic), head)
+    return key_id + seal.seal(_encode(envelope.fact), associated)
 
 
-def _opened(entry: LogEntry, seals: Mapping[UUID, Seal]) -> tuple[int, bytes]:
-    state = entry.state
-    if len(state) < 2 or state[0] not in (CLEAR, PERSONAL, FROM_CALLER):  # noqa: PLR2004  # the two header bytes
-        raise Undecodable(f"{entry.topic}: not a stored body of any known format")
-    if state[0] == CLEAR:
+def _opened(row: Row, seals: Mapping[KeyId, Seal]) -> tuple[int, bytes]:
+    topic, state = row[4], row[6]
+    if len(state) < 2 or state[0] not in _FORMATS:  # noqa: PLR2004  # the two header bytes
+        raise Undecodable(f"{topic}: not a stored body of any known format")
+    start = _KEY_AT.get(state[0])
+    if start is None:
         return state[1], state[2:]
-    key_id = key_id_of(state)
-    seal = seals.get(key_id) if key_id else None
+    body = start + KEY_ID_BYTES
+    seal = seals.get(state[start:body])
     if seal is None:
-        raise Undecodable(f"{entry.topic}: its key was destroyed")
-    stream = entry.originator_id
-    assert isinstance(stream, UUID)
-    start = _key_at(state)
-    head = bytes(state[:start])
-    associated = _associated(entry.instance_id, stream, entry.originator_version, entry.topic, head)
+        raise Undecodable(f"{topic}: its key was destroyed")
     try:
-        return state[1], seal.open(state[start + _KEY_ID_BYTES :], associated)
+        return state[1], seal.open(state[body:], _associated(row[1:5], state[:start]))
     except (InvalidTag, ValueError):
-        raise Undecodable(f"{entry.topic}: the stored bytes were altered") from None
+        raise Undecodable(f"{topic}: the stored bytes were altered") from None
 
 
 def _source(topic: str, schema: int, body: bytes) -> SourceEvent:

@@ -6,12 +6,13 @@ kind of subject changes nothing.
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypeVar, assert_never
+from typing import TypeAlias, TypeVar, assert_never, get_args
 
 import msgspec
 from msgspec.structs import replace
 
 from notification_domain import source_events as e
+from notification_domain.provider_events import ProviderFact
 
 T = TypeVar("T")
 
@@ -78,7 +79,24 @@ def initial(subject: str) -> Subject | None:
     return kind() if kind else None
 
 
+_TELLS_NOTHING: frozenset[type[e.Fact]] = frozenset({e.CodeSent, *get_args(ProviderFact)})
+"""What went out says nothing new of whom it went to: a sent event only repeats what its trigger knew."""
+_TELLING = frozenset(get_args(e.Fact)) - _TELLS_NOTHING
+
+
+def tells(fact: e.Fact) -> bool:
+    """Whether it may change what is known of anybody."""
+    return type(fact) in _TELLING
+
+
+def types_that_tell() -> list[str]:
+    """The event types, by all their names, whose facts may."""
+    return e.types_of(_TELLING)
+
+
 def evolve(state: Subject, fact: e.Fact) -> Subject:
+    if not tells(fact):
+        return state
     match state:
         case User():
             return _user(state, fact)
@@ -111,7 +129,8 @@ def language(preferred: str, instance: Instance, fallback: str = "en") -> str:
 
 
 def _user(user: User, fact: e.Fact) -> User:
-    user = replace(user, organisation_id=fact.organisation_id or user.organisation_id)
+    if fact.organisation_id and fact.organisation_id != user.organisation_id:
+        user = replace(user, organisation_id=fact.organisation_id)
     match fact:
         case e.UserAdded():
             return _added(user, fact)

@@ -8,7 +8,7 @@ snake case alike; the canonical form is snake case.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
 
@@ -320,6 +320,13 @@ def canonical_type(event_type: str) -> str:
     humane = f"user.human.{event_type.removeprefix('user.')}"
     # The v1 name of the password event exists but never triggered a message; it still tells the state.
     return humane if humane in _KNOWN else event_type
+
+
+def types_of(facts: Collection[type[Fact]]) -> list[str]:
+    """Every name, the v1 names among them, under which one of these facts is told."""
+    names = [name for name, known in _KNOWN.items() if known.fact in facts]
+    old = [name.replace("user.human.", "user.", 1) for name in names]
+    return names + [name for name in old if name not in _KNOWN]
 
 
 def expected_kind(event_type: str) -> str | None:

@@ -118,11 +118,12 @@ def trailing_round(log: Log, projection: Projection, *, batch: int = BATCH) -> i
     with log.database.connection() as connection:
         cursor = connection.cursor(binary=True)
         since = tracking.position(cursor, projection.name)
-        events = read_after(log, cursor, since, batch, ours=True, callers=False)
-        if events:
+        page = read_after(log, cursor, since, batch, ours=True, callers=False)
+        if page.passed:
             with connection.transaction():
-                tracking.advance(cursor, projection.name, since, events[-1].position)
-                projection.apply(connection, readable(cursor, projection.name, events))
+                tracking.advance(cursor, projection.name, since, page.reached)
+                if page.events:
+                    projection.apply(connection, readable(cursor, projection.name, page.events))
                 failpoint("projection.before_commit")
             failpoint("projection.after_commit")
-        return len(events)
+        return page.passed

@@ -79,10 +79,11 @@ def ahead(log: Log, window: int = WINDOW) -> Ahead:
         since = _position(cursor)
         wanted = {"topics": list(TOPICS), "ours": OURS, "known": _KNOWN}
         cursor.execute(_queries.ahead, {"position": since, "limit": window, **wanted}, prepare=True)
-        events = log.decode(cursor, cursor.fetchall())
+        rows = cursor.fetchall()
+        events = log.decode(cursor, [row for row in rows if row[6] is not None])
     found = next((event for event in events if _tells(event)), None)
     if found is None:
-        return Ahead(since, events[-1].position if events else since)
+        return Ahead(since, rows[-1][0] if rows else since)
     return Ahead(since, found.position, _report(log, found))
 
 

@@ -7,15 +7,15 @@ SELECT position FROM give_up_hook
 -- name: ahead
 -- What newer code calls by a name unknown here might be a give-up too.
 WITH ahead AS (
-    SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at,
-           CASE WHEN topic = ANY(%(topics)s) THEN state END AS state,
+    SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at, state,
            topic = ANY(%(topics)s) OR (starts_with(topic, %(ours)s) AND NOT topic = ANY(%(known)s)) AS wanted
       FROM events
      WHERE notification_id > %(position)s
      ORDER BY notification_id
      LIMIT %(limit)s
 )
-SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at, state
+SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at,
+       CASE WHEN wanted THEN state END
   FROM ahead
  WHERE wanted OR notification_id = (SELECT max(notification_id) FROM ahead)
  ORDER BY notification_id

@@ -31,7 +31,7 @@ from notification_domain.notification import Open, decide, fold
 from notification_domain.notification_events import Event as NotificationEvent
 from notification_domain.notification_events import NotificationDeclined, Source
 from notification_domain.policies import Decision, Deployment, Occasion, react
-from notification_domain.recipients import Session, User, initial
+from notification_domain.recipients import Session, User, initial, tells
 from notification_domain.source_events import (
     CodeAdded,
     Fact,
@@ -88,20 +88,22 @@ def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int =
     with log.database.connection() as connection:
         cursor = connection.cursor(binary=True)
         since = tracking.position(cursor, NAME)
-        events = read_after(log, cursor, since, batch, ours=False, callers=True)
-        if not events:
-            return 0
+        page = read_after(log, cursor, since, batch, ours=False, callers=True)
+        if not page.events:
+            if page.passed:
+                tracking.advance(cursor, NAME, since, page.reached)
+            return page.passed
         failpoint("handler.read")
-        frozen = quarantine.frozen(cursor, NAME, (event.stream for event in events))
-        outcome = consider(log, cursor, events, frozen, clock(), deployment)
+        frozen = quarantine.frozen(cursor, NAME, (event.stream for event in page.events))
+        outcome = consider(log, cursor, page.events, frozen, clock(), deployment)
     failpoint("handler.decided")
     with log.appending() as append:
-        tracking.advance(append.cursor, NAME, since, events[-1].position)
+        tracking.advance(append.cursor, NAME, since, page.reached)
         quarantine.check_still_frozen(append.cursor, NAME, frozen)
-        store(append, outcome, events, clock())
+        store(append, outcome, page.events, clock())
         failpoint("handler.before_commit")
     failpoint("handler.after_commit")
-    return len(events)
+    return page.passed
 
 
 def consider(
@@ -121,6 +123,8 @@ def consider(
         to_come[read.event.stream].append(read)
 
     def take_in(read: _Read, later: Iterable[_Read]) -> None:
+        if not _bears_on_anyone(read):
+            return
         _refuse_damaged(read, knowledge, damaged)
         _learn(outcome, knowledge, read)
         trigger = trigger_of(read.source.type)
@@ -168,7 +172,7 @@ def _look_up(log: Log, cursor: Cursor[Any], reads: Iterable[_Read]) -> tuple[Kno
     """What is known of everyone this batch concerns, following sessions to users to organisations."""
     wanted: set[Owner] = set()
     for read in reads:
-        if read.fact is not None:
+        if _bears_on_anyone(read):
             wanted |= {(read.event.instance, subject) for subject in _concerned(read)}
     knowledge: Knowledge = {}
     damaged: Damaged = {}
@@ -194,6 +198,11 @@ def _refuse_damaged(read: _Read, knowledge: Knowledge, damaged: Damaged) -> None
         subjects = subjects.union(*map(pointed_at, known))
     for owner in {(instance, one) for one in subjects} & damaged.keys():
         raise damaged[owner]
+
+
+def _bears_on_anyone(read: _Read) -> bool:
+    """Whether what is known of people is needed to take it in: not for what only tells of a sending."""
+    return read.fact is not None and tells(read.fact)
 
 
 def _concerned(read: _Read) -> set[str]:

@@ -16,7 +16,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from event_log.envelope import RecordedEvent
-from event_log.log import Log, read_after
+from event_log.log import Log
 from projections.rebuilding import tables
 from projections.rebuilding.due_rows import DueRows
 from projections.rebuilding.errors import AlreadyRebuilding, NotRebuildable, RebuildBlocked, Unfaithful
@@ -41,7 +41,7 @@ class Progress(msgspec.Struct, frozen=True):
     head: int
     """Where it has to get to; moves on while others append."""
     events: int
-    """Positions read so far."""
+    """Positions passed so far."""
     phase: str
     """filling, catching up, swapping or done."""
 
@@ -223,17 +223,20 @@ class _Run:
             self._take_batch(position)
 
     def _take_batch(self, until: int) -> None:
-        events = self._read(until)
+        since, to = self.position, min(self.position + self._batch, until)
+        events = self._read(since, to)
         if events:
             with self._connection.transaction():
                 self._version.apply(self._connection, events)
-        self.events += len(events)
-        self.position = events[-1].position if events else until
+        self.events += to - since
+        self.position = to
 
-    def _read(self, until: int) -> Sequence[RecordedEvent]:
-        ours = self._version.ours
-        events = read_after(self._log, self._cursor, self.position, self._batch, ours=ours, callers=not ours)
-        return [event for event in events if event.position <= until]
+    def _read(self, since: int, to: int) -> Sequence[RecordedEvent]:
+        """What concerns the projection among these positions; all of them are committed."""
+        of = self._version.topics
+        parameters = {"since": since, "to": to, "prefix": of.prefix, "names": of.names}
+        self._cursor.execute(queries.page, parameters, prepare=True)
+        return self._log.decode(self._cursor, self._cursor.fetchall())
 
     def _patiently(self, step: Callable[[], T], tries: int) -> T:
         for _ in range(tries):

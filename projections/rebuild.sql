@@ -123,6 +123,13 @@ SELECT instance_id, subject, version, sealed
  ORDER BY instance_id, subject
  LIMIT %(limit)s
 
+-- name: page
+SELECT notification_id, instance_id, originator_id, originator_version, topic, recorded_at, state
+  FROM events
+ WHERE notification_id > %(since)s AND notification_id <= %(to)s
+   AND (starts_with(topic, %(prefix)s) OR topic = ANY(%(names)s))
+ ORDER BY notification_id
+
 -- name: quarantined
 SELECT position
   FROM quarantined_events

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
-from uuid import UUID
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -16,7 +15,7 @@ from psycopg import Cursor
 
 from event_log.deployment_key import Seal
 from event_log.errors import Undecodable
-from event_log.keyring import Owner
+from event_log.keyring import KEY_ID_BYTES, KeyId, Owner
 from event_log.log import Log
 from event_log.sql import load
 from notification_domain.recipients import (
@@ -32,7 +31,6 @@ from notification_domain.recipients import (
 from notification_domain.source_events import Fact
 
 _queries = load("projections", "recipients.sql")
-_KEY_ID_BYTES = 16
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoders = {kind: msgspec.json.Decoder(state) for kind, state in KINDS.items()}
 
@@ -98,18 +96,23 @@ def load_readable(
 
 def opened(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[tuple[Owner, Known | Undecodable]]:
     """What rows hold, in their order; those of erased people are left out."""
-    seals = log.keyring.for_reading(cursor, {_key_id(row[3]) for row in rows})
-    return [((row[0], row[1]), _opened(row, seal)) for row in rows if (seal := seals.get(_key_id(row[3])))]
+    key_ids = [_key_id(row[3]) for row in rows]
+    seals = log.keyring.for_reading(cursor, key_ids)
+    return [
+        ((row[0], row[1]), _opened(row, seal))
+        for row, key_id in zip(rows, key_ids, strict=True)
+        if (seal := seals.get(key_id))
+    ]
 
 
-def _key_id(sealed: bytes) -> UUID:
-    return UUID(bytes=bytes(sealed[:_KEY_ID_BYTES]).ljust(_KEY_ID_BYTES, b"\0"))
+def _key_id(sealed: bytes) -> KeyId:
+    return sealed[:KEY_ID_BYTES].ljust(KEY_ID_BYTES, b"\0")
 
 
 def _opened(row: Row, seal: Seal) -> Known | Undecodable:
     instance, subject, version, sealed = row
     try:
-        body = seal.open(bytes(sealed[_KEY_ID_BYTES:]), _associated(instance, subject))
+        body = seal.open(sealed[KEY_ID_BYTES:], _associated(instance, subject))
         return Known(version, _decoders[_kind(subject)].decode(body))
     except (InvalidTag, ValueError):
         return Undecodable(f"the row of {subject} in recipients was altered: rebuild recipients")
@@ -125,7 +128,7 @@ def save_known(
     sealed = []
     for owner, known in changed.items():
         key_id, seal = keys[owner]
-        sealed.append(key_id.bytes + seal.seal(_encode(known.state), _associated(*owner)))
+        sealed.append(key_id + seal.seal(_encode(known.state), _associated(*owner)))
     cursor.execute(
         _queries.upsert.replace("INTO recipients", f"INTO {table}"),
         {

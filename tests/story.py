@@ -109,7 +109,7 @@ class Story:
         """Everything in the log that is, or is not, about notifications."""
         with self.log.database.connection() as connection:
             found = read_after(self.log, connection.cursor(), 0, 100_000, ours=ours, callers=not ours)
-        return [event for event in found if event.topic.startswith("notification.") == ours]
+        return [event for event in found.events if event.topic.startswith("notification.") == ours]
 
     def facts(self, notification: UUID) -> list[Event]:
         facts = [event.fact for event in read_stream(self.log, notification)]

@@ -113,10 +113,10 @@ def _tracking_at_fetch() -> tuple[Change, ...]:
     advance, read_after = tracking.advance, read_events
 
     def fetch(of: Any, cursor: Any, since: int, limit: int, **kinds: bool) -> Any:  # noqa: ANN401
-        events = read_after(of, cursor, since, limit, **kinds)
-        if events:
-            advance(cursor, handler.NAME, since, events[-1].position)
-        return events
+        page = read_after(of, cursor, since, limit, **kinds)
+        if page.passed:
+            advance(cursor, handler.NAME, since, page.reached)
+        return page
 
     return (handler, "read_after", fetch), (tracking, "advance", lambda *_: None)
 

@@ -35,10 +35,12 @@ def streams(tables: Tables, p: Parameters) -> Result:
 
 
 def after(tables: Tables, p: Parameters) -> Result:
+    page = tables.after(p["position"], p["limit"])
     found: list[tuple[Any, ...]] = []
-    for row in tables.after(p["position"], p["limit"]):
+    for place, row in enumerate(page, 1):
         wanted = p["ours"] if row[4].startswith(_RESERVED) else p["callers"]
-        found.append(row if wanted else (*row[:6], None))
+        if wanted or place == len(page):
+            found.append((*row[:6], row[6] if wanted else None, place))
     return found
 
 

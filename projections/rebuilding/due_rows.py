@@ -16,7 +16,7 @@ from event_log.log import Log, read_streams
 from event_log.topics import OURS
 from notification_domain.notification import Initial, State, evolve
 from notification_domain.notification_events import Event
-from projections.rebuilding.new_version import AppendLock, Writer, about, queries
+from projections.rebuilding.new_version import AppendLock, Topics, Writer, about, queries
 from projections.rebuilding.tables import beside
 from projections.rebuilding.unread_streams import UnreadStreams
 
@@ -26,7 +26,7 @@ REMEMBERED = 50_000
 
 class DueRows:
     table = "due_notifications"
-    ours = True
+    topics = Topics(OURS)
 
     def __init__(self, log: Log, remembered: int = REMEMBERED) -> None:
         self.writer: Writer = AppendLock(log)
@@ -37,13 +37,12 @@ class DueRows:
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         cursor = connection.cursor(binary=True)
-        told = [event for event in events if event.topic.startswith(OURS)]
-        begun = {event.stream for event in told if event.version == 1}
-        self._unread.note(cursor, told)
-        self._recall([event for event in told if event.stream not in begun])
-        for event in told:
+        begun = {event.stream for event in events if event.version == 1}
+        self._unread.note(cursor, events)
+        self._recall([event for event in events if event.stream not in begun])
+        for event in events:
             self._evolve(event)
-        self._write(cursor, {event.stream: event.instance for event in told}, begun)
+        self._write(cursor, {event.stream: event.instance for event in events}, begun)
 
     def settle(self, cursor: Cursor[Any]) -> None:
         self._unread.keep_rows(cursor)

@@ -11,14 +11,14 @@ from psycopg.rows import TupleRow
 from event_log.envelope import RecordedEvent
 from event_log.topics import OURS
 from projections import history
-from projections.rebuilding.new_version import Tracked, Writer
+from projections.rebuilding.new_version import Topics, Tracked, Writer
 from projections.rebuilding.tables import beside
 from projections.rebuilding.unread_streams import UnreadStreams
 
 
 class HistoryRows:
     table = history.TABLE
-    ours = True
+    topics = Topics(OURS)
 
     def __init__(self) -> None:
         self.writer: Writer = Tracked(history.NAME)
@@ -26,9 +26,8 @@ class HistoryRows:
         self._unread = UnreadStreams(self.table, "id")
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
-        told = [event for event in events if event.topic.startswith(OURS)]
-        self._unread.note(connection.cursor(binary=True), told)
-        self._projection.apply(connection, told)
+        self._unread.note(connection.cursor(binary=True), events)
+        self._projection.apply(connection, events)
 
     def settle(self, cursor: Cursor[Any]) -> None:
         self._unread.keep_rows(cursor)

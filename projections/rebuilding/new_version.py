@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
 from psycopg import Connection, Cursor, sql
 from psycopg.rows import TupleRow
 
@@ -26,13 +27,20 @@ class Writer(Protocol):
         """The same, and until the transaction ends it stays there."""
 
 
+class Topics(msgspec.Struct, frozen=True):
+    """Those that begin with a prefix, known to this code or not, or those of these names."""
+
+    prefix: str | None = None
+    names: list[str] = []
+
+
 class NewVersion(Protocol):
     """A projection's rows on their way into a table beside ``table``."""
 
     table: str
     """The table in use."""
-    ours: bool
-    """Whether it reads our own events; else it reads those of callers."""
+    topics: Topics
+    """What concerns it; nothing else is read."""
     writer: Writer
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:

@@ -14,20 +14,20 @@ from event_log.errors import Undecodable
 from event_log.log import Log
 from event_log.topics import SETTINGS
 from projections.rebuilding.errors import Unfaithful
-from projections.rebuilding.new_version import AppendLock, Writer, about, queries
+from projections.rebuilding.new_version import AppendLock, Topics, Writer, about, queries
 from projections.rebuilding.tables import beside
 
 
 class PauseRows:
     table = "delivery_pauses"
-    ours = True
+    topics = Topics(SETTINGS)
 
     def __init__(self, log: Log) -> None:
         self.writer: Writer = AppendLock(log)
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         for event in events:
-            if event.topic.startswith(SETTINGS) and isinstance(event.fact, Undecodable):
+            if isinstance(event.fact, Undecodable):
                 # Left out it could set free what somebody has paused.
                 raise Unfaithful(
                     f"the event at position {event.position} cannot be read ({event.fact}): "

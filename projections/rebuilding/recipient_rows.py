@@ -15,12 +15,11 @@ from event_log.errors import Undecodable
 from event_log.keyring import Owner
 from event_log.log import Log
 from event_log.mapper import key_id_of
-from event_log.topics import RESERVED
-from notification_domain.recipients import initial
+from notification_domain.recipients import initial, types_that_tell
 from notification_domain.source_events import InvalidData, interpret
 from projections import handler
 from projections.rebuilding.errors import Unfaithful
-from projections.rebuilding.new_version import Tracked, Writer, about, queries
+from projections.rebuilding.new_version import Topics, Tracked, Writer, about, queries
 from projections.rebuilding.tables import beside
 from projections.recipients import Knowledge, Known, Row, learn, load_known, opened, save_known
 
@@ -30,7 +29,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 class RecipientRows:
     table = "recipients"
-    ours = False
+    topics = Topics(names=types_that_tell())
 
     def __init__(self, log: Log) -> None:
         self.writer: Writer = Tracked(handler.NAME)
@@ -39,7 +38,7 @@ class RecipientRows:
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         cursor = connection.cursor(binary=True)
-        sources = self._readable(cursor, [event for event in events if not event.topic.startswith(RESERVED)])
+        sources = self._readable(cursor, events)
         owners = {_owner(event, source) for event, source in sources}
         known = load_known(self._log, cursor, owners, self._new)
         learned: Knowledge = {}
@@ -67,7 +66,7 @@ class RecipientRows:
         if not unread:
             return
         cursor.execute(queries.states, {"positions": [event.position for event in unread]})
-        key_ids = {position: key_id_of(bytes(state)) for position, state in cursor.fetchall()}
+        key_ids = {position: key_id_of(state) for position, state in cursor.fetchall()}
         seals = self._log.keyring.for_reading(cursor, {key_id for key_id in key_ids.values() if key_id})
         for event in unread:
             key_id = key_ids[event.position]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notification_domain import provider_events
 from notification_domain import source_events as e
 from notification_domain.recipients import (
     KINDS,
@@ -20,6 +21,7 @@ from notification_domain.recipients import (
     initial,
     language,
     login_name,
+    types_that_tell,
 )
 from notification_domain.source_events import interpret
 
@@ -135,6 +137,11 @@ def test_a_user_lives_until_removed(events: tuple[str, ...], state: str) -> None
 def test_a_user_belongs_to_the_organisation_named_last() -> None:
     assert after(User(), ADDED, changed("email", email="a@b.c")).organisation_id == "acme"
     assert after(User(), ADDED, ("user.locked", {"orgID": "other"})).organisation_id == "other"
+
+
+def test_a_user_stays_in_the_organisation_when_a_message_went_out_for_an_earlier_one() -> None:
+    user = after(User(), ADDED, changed("email", email="a@b.c", organisation_id="other"))
+    assert after(user, ("user.human.email.code.sent", {"organisation_id": "acme"})) == user
 
 
 # --- sessions -------------------------------------------------------------------------------------
@@ -278,6 +285,14 @@ def test_a_subject_begins_as_its_kind() -> None:
     assert initial("user/42") == User()
     assert initial("instance") == Instance()
     assert initial("order/7") is None
+
+
+def test_the_types_that_tell_are_all_but_those_of_sendings_and_providers() -> None:
+    telling = set(types_that_tell())
+    assert {"user.human.added", "user.added", "user.password.changed", "org.added"} <= telling
+    assert not telling & {"user.human.email.code.sent", "user.email.code.sent", "session.otp.sms.sent"}
+    assert not telling & set(provider_events.TYPES)
+    assert {e.canonical_type(name) for name in telling} <= telling
 
 
 @given(

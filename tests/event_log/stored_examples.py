@@ -9,7 +9,8 @@ from uuid import UUID
 
 from event_log.deployment_key import Seal
 from event_log.envelope import Envelope, Fact, SourceEvent
-from event_log.mapper import LogMapper
+from event_log.keyring import KeyId
+from event_log.mapper import LogMapper, Row
 from event_log.recorder import LogEntry
 from notification_domain.delivery_events import DeliveryPaused, DeliveryResumed, SettingsEvent
 from notification_domain.notification_events import (
@@ -32,7 +33,8 @@ from notification_domain.notification_events import (
 from notification_domain.recipients import User
 
 STREAM = UUID("0a5f3a52-5cbe-5b0e-8d6c-0a1d7c2b9f11")
-KEY_ID = UUID("7d3f5d5e-93b1-4a53-9c55-3a4a2c3d1e0f")
+KEY_ID = UUID("7d3f5d5e-93b1-4a53-9c55-3a4a2c3d1e0f").bytes
+RECORDED_AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 SUBJECT_KEY = bytes(range(1, 33))
 AT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 ADA = User(user_name="ada", first_name="Ada", last_email="ada@example.com", last_phone="+41791234567")
@@ -138,7 +140,7 @@ SETTINGS: dict[str, SettingsEvent] = {
 EVERY: dict[str, Event | SettingsEvent] = {**EXAMPLES, **SETTINGS}
 
 
-def seals(key: bytes = SUBJECT_KEY, key_id: UUID = KEY_ID) -> Mapping[UUID, Seal]:
+def seals(key: bytes = SUBJECT_KEY, key_id: KeyId = KEY_ID) -> Mapping[KeyId, Seal]:
     return {key_id: Seal(key, os.urandom)}
 
 
@@ -153,3 +155,10 @@ def store(fact: Fact, *, instance: str = "acme", stream: UUID = STREAM, version:
         fingerprint=bytes(range(32)),
     )
     return LogMapper().to_entry(envelope, {(instance, "user/42"): (KEY_ID, seals()[KEY_ID])})
+
+
+def row(entry: LogEntry) -> Row:
+    """What a reader would find in the log."""
+    stream = entry.originator_id
+    assert isinstance(stream, UUID)
+    return (1, entry.instance_id, stream, entry.originator_version, entry.topic, RECORDED_AT, entry.state)

@@ -146,7 +146,7 @@ def test_nothing_opens_when_the_deployment_key_is_another(log: Log) -> None:
 def test_the_keys_used_last_stay_in_memory(log: Log) -> None:
     tell(log)
     ring = Keyring(DeploymentKey(RAW), os.urandom)
-    long_unused, *_ = others = [uuid4() for _ in range(20_000)]
+    long_unused, *_ = others = [uuid4().bytes for _ in range(20_000)]
     ring._seals.update(dict.fromkeys(others, Seal(RAW, os.urandom)))
     with log.database.connection() as connection:
         ring.for_writing(connection.cursor(), [ANN])

@@ -18,7 +18,7 @@ from event_log.errors import Undecodable, UnknownTopic
 from event_log.mapper import CLEAR, FROM_CALLER, PERSONAL, LogMapper, fingerprint_of, key_id_of
 from event_log.recorder import LogEntry
 from event_log.topics import TOPICS, Topic
-from tests.event_log.stored_examples import EVERY, EXAMPLES, KEY_ID, STREAM, seals, store
+from tests.event_log.stored_examples import EVERY, EXAMPLES, KEY_ID, STREAM, row, seals, store
 from tests.event_log.stored_examples import FROM_CALLER as CALLERS
 
 MAPPER = LogMapper()
@@ -29,7 +29,7 @@ SEALED = tuple(fact for fact in FACTS if isinstance(fact, SourceEvent) or BY_FAC
 
 
 def read(entry: LogEntry) -> Fact:
-    return MAPPER.to_fact(entry, seals())
+    return MAPPER.to_fact(row(entry), seals())
 
 
 def with_state(entry: LogEntry, state: bytes) -> LogEntry:
@@ -149,12 +149,12 @@ def test_the_bytes_of_two_rows_do_not_open_when_swapped() -> None:
 
 def test_a_body_does_not_open_without_its_key() -> None:
     with pytest.raises(Undecodable, match="destroyed"):
-        MAPPER.to_fact(store(CALLERS), {})
+        MAPPER.to_fact(row(store(CALLERS)), {})
 
 
 def test_a_body_does_not_open_under_another_key() -> None:
     with pytest.raises(Undecodable, match="altered"):
-        MAPPER.to_fact(store(CALLERS), seals(bytes(32)))
+        MAPPER.to_fact(row(store(CALLERS)), seals(bytes(32)))
 
 
 # --- bytes that are not what was written ------------------------------------------------------------
@@ -226,8 +226,8 @@ def test_a_topic_of_ours_is_left_alone_when_it_is_unknown() -> None:
 
 def test_a_callers_event_is_left_alone_when_its_schema_is_unknown() -> None:
     head = bytes((FROM_CALLER, 2)) + bytes(32)
-    associated = mapper._associated("acme", STREAM, 1, CALLERS.type, head)
-    body = KEY_ID.bytes + seals()[KEY_ID].seal(b'{"shape":"of tomorrow"}', associated)
+    associated = mapper._associated(("acme", STREAM, 1, CALLERS.type), head)
+    body = KEY_ID + seals()[KEY_ID].seal(b'{"shape":"of tomorrow"}', associated)
     with pytest.raises(UnknownTopic, match="schema 2"):
         read(with_state(store(CALLERS), head + body))
 

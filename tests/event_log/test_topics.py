@@ -19,7 +19,7 @@ from event_log.mapper import CLEAR, LogMapper
 from event_log.recorder import LogEntry
 from event_log.topics import RESERVED, TOPICS, Topic
 from notification_domain.notification_events import AttemptStarted
-from tests.event_log.stored_examples import EVERY, STREAM, seals, store
+from tests.event_log.stored_examples import EVERY, STREAM, row, seals, store
 
 BY_NAME = {topic.name: topic for topic in TOPICS}
 GOLDEN_FILE = Path(__file__).with_name("topics.golden.json")
@@ -35,7 +35,7 @@ def entry(topic: str, schema: int, body: bytes) -> LogEntry:
 @pytest.mark.parametrize("name", GOLDEN)
 def test_every_body_ever_stored_still_opens(name: str) -> None:
     topic, schema = name.split()
-    fact = LogMapper().to_fact(entry(topic, int(schema), json.dumps(GOLDEN[name]).encode()), {})
+    fact = LogMapper().to_fact(row(entry(topic, int(schema), json.dumps(GOLDEN[name]).encode())), {})
     assert type(fact) is BY_NAME[topic].fact
 
 
@@ -103,21 +103,21 @@ TOMORROW = LogMapper(
 )
 def test_a_body_of_any_schema_is_brought_up_to_date_when_read(schema: int, body: dict[str, Any]) -> None:
     old = entry("notification.attempt.started", schema, msgspec.json.encode(body))
-    assert msgspec.structs.astuple(TOMORROW.to_fact(old, {})) == (1, 5, "mailgun", "eu")
+    assert msgspec.structs.astuple(TOMORROW.to_fact(row(old), {})) == (1, 5, "mailgun", "eu")
 
 
 def test_a_body_written_today_is_read_tomorrow_and_not_the_other_way_round() -> None:
     today = store(AttemptStarted(1, 5, "mailgun"))
-    assert msgspec.structs.astuple(TOMORROW.to_fact(today, seals())) == (1, 5, "mailgun", "eu")
+    assert msgspec.structs.astuple(TOMORROW.to_fact(row(today), seals())) == (1, 5, "mailgun", "eu")
     written_tomorrow = entry("notification.attempt.started", 3, today.state[2:])
     with pytest.raises(UnknownTopic, match="schema 3"):
-        LogMapper().to_fact(written_tomorrow, {})
+        LogMapper().to_fact(row(written_tomorrow), {})
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"nonsense", b'{"attempt":"\xff"}', b'{"provider":7}', b""])
 def test_a_damaged_old_body_is_undecodable_and_nothing_worse(body: bytes) -> None:
     with pytest.raises(Undecodable):
-        TOMORROW.to_fact(entry("notification.attempt.started", 1, body), {})
+        TOMORROW.to_fact(row(entry("notification.attempt.started", 1, body)), {})
 
 
 if __name__ == "__main__":

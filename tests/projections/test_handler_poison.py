@@ -177,6 +177,17 @@ def damage_row(conninfo: str, subject: str) -> None:
         )
 
 
+def test_what_only_tells_of_a_sending_goes_on_when_the_row_of_its_user_is_damaged(
+    story: Story, conninfo: str
+) -> None:
+    story.add_user()
+    story.handle()
+    damage_row(conninfo, "user/ann")
+    story.tell("user.human.email.code.sent", "user/ann")
+    story.handle()
+    assert quarantined(story) == []
+
+
 @pytest.mark.parametrize("damaged", ["user/ann", "organisation/org-1"])
 def test_a_damaged_row_sets_aside_what_concerns_it_and_nothing_else(
     story: Story, conninfo: str, damaged: str

@@ -171,7 +171,7 @@ def test_applying_a_batch_again_changes_nothing(log: Log) -> None:
     write(log, 1, [requested(), *SENT])
     write(log, 2, [requested(2), *RETRIED])
     with log.database.connection() as connection:
-        events = read_after(log, connection.cursor(), 0, 100, ours=True, callers=False)
+        events = read_after(log, connection.cursor(), 0, 100, ours=True, callers=False).events
         History().apply(connection, events)
         before = content_hash(connection)
         History().apply(connection, events)
@@ -186,7 +186,7 @@ def test_another_table_filled_from_the_log_has_the_same_hash(log: Log, conninfo:
     with psycopg.connect(conninfo, autocommit=True) as owner:
         owner.execute("CREATE TABLE notifications_anew (LIKE notifications INCLUDING ALL)")
         with log.database.connection() as connection:
-            events = read_after(log, connection.cursor(), 0, 100, ours=True, callers=False)
+            events = read_after(log, connection.cursor(), 0, 100, ours=True, callers=False).events
         History("notifications_anew").apply(owner, events[:2])
         assert content_hash(owner, "notifications_anew") != content_hash(owner)
         History("notifications_anew").apply(owner, events[2:])

@@ -176,9 +176,9 @@ def test_states_that_are_not_remembered_are_read_again(
         forgetful = DueRows(owning, remembered=1)
         last, position = head(owner.cursor())[0], 0
         while position < last:
-            events = read_after(owning, owner.cursor(), position, 3, ours=True, callers=False)
-            forgetful.apply(owner, events)
-            position = events[-1].position
+            page = read_after(owning, owner.cursor(), position, 3, ours=True, callers=False)
+            forgetful.apply(owner, page.events)
+            position = page.reached
         assert due_hash(owner, tables.beside(DueRows.table)) == content_hash(log, owner, "due")
 
 

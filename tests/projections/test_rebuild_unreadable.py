@@ -40,7 +40,7 @@ def test_a_quarantined_event_and_its_frozen_stream_are_passed_over_as_the_handle
     with log.database.connection() as connection:
         cursor = connection.cursor()
         since = tracking.position(cursor, handler.NAME)
-        (event,) = read_after(log, cursor, since, 9, ours=False, callers=True)[-1:]
+        event = read_after(log, cursor, since, 9, ours=False, callers=True).events[-1]
         with connection.transaction():
             tracking.advance(cursor, handler.NAME, since, event.position)
             quarantine.set_aside(cursor, handler.NAME, [Poison(event, "a bad day")], clock())
@@ -123,7 +123,7 @@ def test_rows_of_streams_that_newer_code_wrote_to_stay_as_they_are(
     )
     before = rows(log, owner, name)
     with owning.database.connection() as connection:
-        read = read_after(owning, connection.cursor(), 0, 1000, ours=True, callers=True)
+        read = read_after(owning, connection.cursor(), 0, 1000, ours=True, callers=True).events
     assert any(isinstance(event.fact, Undecodable) for event in read)
     assert any(isinstance(event.fact, SourceEvent) for event in read)
     assert rebuild(owning, name).equal

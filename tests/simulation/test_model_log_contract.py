@@ -15,7 +15,7 @@ from benchmarks.simulated.model import BY_TEXT, NOT_MODELLED, ModelCursor
 from event_log import delivery_pauses, due_queue, notifications, secret_store
 from event_log.due_queue import DueRow, Standing
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
-from event_log.errors import LogUnavailable, LostRace, Undecodable
+from event_log.errors import LogUnavailable, LostRace
 from event_log.intake import Appended, CallerEvent, OtherBody, VersionConflict, append
 from event_log.log import head, read_after, read_stream, read_streams
 from event_log.secret_store import KeptSecret
@@ -135,13 +135,27 @@ def test_readers_follow_positions_and_see_only_their_kind(place: Place) -> None:
     with place.log.database.connection() as connection:
         cursor = connection.cursor()
         mine = read_after(place.log, cursor, first.position, 10, ours=True, callers=False)
-        assert [(e.position - first.position, isinstance(e.fact, Undecodable)) for e in mine] == [
-            (1, True),
-            (2, False),
-        ]
+        assert [event.position - first.position for event in mine.events] == [2]
+        assert (mine.reached - first.position, mine.passed) == (2, 2)
         theirs = read_after(place.log, cursor, 0, 2, ours=False, callers=True)
-        assert [isinstance(e.fact, SourceEvent) for e in theirs] == [True, True]
+        assert [isinstance(event.fact, SourceEvent) for event in theirs.events] == [True, True]
+        assert (theirs.reached - first.position, theirs.passed) == (1, 2)
         assert head(cursor)[0] == first.position + 2
+
+
+def test_readers_pass_over_what_is_not_of_their_kind(place: Place) -> None:
+    (first,) = tell(place, event(1))
+    with place.log.appending() as transaction:
+        transaction.write([ours(1, 1), ours(2, 1)], wake="due")
+    with place.log.database.connection() as connection:
+        cursor = connection.cursor()
+        others = read_after(place.log, cursor, first.position, 1, ours=False, callers=True)
+        assert (others.events, others.reached - first.position, others.passed) == ([], 1, 1)
+        theirs = read_after(place.log, cursor, 0, 9, ours=False, callers=True)
+        assert [event.position for event in theirs.events] == [first.position]
+        assert (theirs.reached - first.position, theirs.passed) == (2, 3)
+        nothing = read_after(place.log, cursor, theirs.reached, 9, ours=True, callers=True)
+        assert (nothing.events, nothing.reached, nothing.passed) == ([], theirs.reached, 0)
 
 
 def test_streams_come_whole_and_in_order(place: Place) -> None:
@@ -165,7 +179,7 @@ def test_an_owner_has_one_key(place: Place) -> None:
         again = keyring.for_writing(transaction.cursor, [("acme", "user/ann"), ("beta", "user/ann")])
         key_id = made["acme", "user/ann"][0]
         assert again["acme", "user/ann"][0] == key_id != again["beta", "user/ann"][0]
-        assert set(keyring.for_reading(transaction.cursor, [key_id, UUID(int=5)])) == {key_id}
+        assert set(keyring.for_reading(transaction.cursor, [key_id, bytes(16)])) == {key_id}
 
 
 def test_a_second_key_for_an_owner_is_refused(place: Place) -> None:
