@@ -1,17 +1,17 @@
 """The history: what became of every notification, one row each, trailing the log.
 
-``evolve`` is the pure fold; ``History`` writes its rows; the queries stand at the end.
+``decided`` and ``moved`` are the pure fold; ``History`` writes its rows; the queries stand at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import LiteralString, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, astuple, replace
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
@@ -62,6 +62,16 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = Notification.__struct_fields__
+_DECISIONS = (NotificationRequested, NotificationDeclined)
+_STEPS = (
+    AttemptStarted,
+    TransmissionStarted,
+    RetryRequested,
+    OutcomeUnknown,
+    NotificationSent,
+    NotificationCancelled,
+    ResendRequested,
+)
 _Step: TypeAlias = (
     AttemptStarted
     | TransmissionStarted
@@ -75,33 +85,40 @@ _Step: TypeAlias = (
 # --- the fold -------------------------------------------------------------------------------------
 
 
-def evolve(known: Notification | None, event: RecordedEvent) -> Notification | None:
-    """The row after an event; one that it has seen already, or that is no notification's, changes nothing."""
-    fact = event.fact
-    if isinstance(fact, NotificationRequested | NotificationDeclined):
-        return known or _decided(fact, event)
-    if known is None or event.version <= known.version or not isinstance(fact, _Step):
-        return known
-    if known.closed_at is not None and not (isinstance(fact, ResendRequested) and known.state != "declined"):
-        return known
-    return _moved(replace(known, version=event.version), fact, event.recorded_at)
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """What of a row stands from its first event on."""
+
+    id: UUID
+    instance_id: str
+    message_type: str
+    channel: str
+    user_id: str
+    organisation_id: str
+    source: str
+    event_id: str
+    event_type: str
+    requested_at: datetime
+    position: int
 
 
-def fold(events: Iterable[RecordedEvent]) -> Notification | None:
-    """The row that a notification's whole stream leads to; None for another kind of stream."""
-    row: Notification | None = None
-    for event in events:
-        row = evolve(row, event)
-    return row
+class Stage(msgspec.Struct, frozen=True, gc=False):
+    """What of a row moves with its stream."""
+
+    state: str
+    version: int
+    attempts: int = 0
+    reason: str | None = None
+    closed_at: datetime | None = None
 
 
-def _decided(decision: NotificationRequested | NotificationDeclined, event: RecordedEvent) -> Notification:
-    declined = isinstance(decision, NotificationDeclined)
-    return Notification(
+def decided(event: RecordedEvent) -> Decided | None:
+    """What a decision tells; None for any other event."""
+    decision = event.fact
+    if not isinstance(decision, _DECISIONS):
+        return None
+    return Decided(
         id=event.stream,
         instance_id=event.instance,
-        state="declined" if declined else "waiting",
-        reason=decision.reason.value if isinstance(decision, NotificationDeclined) else None,
         message_type=decision.message_type,
         channel=decision.channel,
         user_id=decision.user_id,
@@ -110,21 +127,44 @@ def _decided(decision: NotificationRequested | NotificationDeclined, event: Reco
         event_id=decision.source.id,
         event_type=decision.source.type,
         requested_at=event.recorded_at,
-        closed_at=event.recorded_at if declined else None,
         position=event.position,
-        version=event.version,
     )
 
 
-def _moved(row: Notification, fact: _Step, at: datetime) -> Notification:
+def first_stage(decision: RecordedEvent) -> Stage:
+    fact = decision.fact
+    if isinstance(fact, NotificationDeclined):
+        return Stage("declined", decision.version, 0, fact.reason.value, decision.recorded_at)
+    return Stage("waiting", decision.version)
+
+
+def moved(stage: Stage, event: RecordedEvent) -> Stage:
+    """The stage after an event; one that it has seen already, or that moves nothing, changes nothing."""
+    fact = event.fact
+    if event.version <= stage.version or not isinstance(fact, _STEPS):
+        return stage
+    closed = stage.closed_at is not None
+    if closed and (stage.state == "declined" or not isinstance(fact, ResendRequested)):
+        return stage
     state = _state_after(fact)
-    return replace(
-        row,
-        state=state,
-        reason=fact.reason.value if isinstance(fact, NotificationCancelled) else None,
-        attempts=row.attempts + _spends(row.state, fact),
-        closed_at=at if state in ("sent", "cancelled") else None,
+    return Stage(
+        state,
+        event.version,
+        stage.attempts + _spends(stage.state, fact),
+        fact.reason.value if isinstance(fact, NotificationCancelled) else None,
+        event.recorded_at if state in ("sent", "cancelled") else None,
     )
+
+
+def fold(events: Iterable[RecordedEvent]) -> Notification | None:
+    """The row that a notification's whole stream leads to; None for another kind of stream."""
+    row: tuple[Decided, Stage] | None = None
+    for event in events:
+        if row is not None:
+            row = row[0], moved(row[1], event)
+        elif (begun := decided(event)) is not None:
+            row = begun, first_stage(event)
+    return Notification(**asdict(row[0]), **asdict(row[1])) if row else None
 
 
 def _state_after(fact: _Step) -> str:
@@ -165,33 +205,47 @@ class History:
     name = NAME
 
     def __init__(self, table: str = TABLE) -> None:
-        self._current = _about("current", table)
-        self._upsert = _about("upsert", table)
+        self._stages_known = _about("stages", table)
+        self._begin = _about("begin", table)
+        self._move = _about("move", table)
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         """Runs in the transaction that moves the tracking."""
-        told = [event for event in events if isinstance(event.fact, _Step)]
-        begun = [
-            event for event in events if isinstance(event.fact, NotificationRequested | NotificationDeclined)
-        ]
-        rows = self._known(connection, {event.stream for event in told} - {event.stream for event in begun})
-        before = dict(rows)
+        begun = {event.stream: new for event in events if (new := decided(event))}
+        stages = {event.stream: first_stage(event) for event in events if isinstance(event.fact, _DECISIONS)}
+        told = {event.stream for event in events if isinstance(event.fact, _STEPS)}
+        known = self.stages(connection, told - begun.keys())
+        stages |= known
         for event in events:
-            row = evolve(rows.get(event.stream), event)
-            if row is not None:
-                rows[event.stream] = row
-        self._write(connection, [row for row in rows.values() if before.get(row.id) is not row])
+            stage = stages.get(event.stream)
+            if stage is not None:
+                stages[event.stream] = moved(stage, event)
+        self.begin(connection, [(new, stages[stream]) for stream, new in begun.items()])
+        self.move(
+            connection,
+            {stream: stages[stream] for stream, before in known.items() if stages[stream] is not before},
+        )
 
-    def _known(self, connection: Connection[TupleRow], ids: set[UUID]) -> dict[UUID, Notification]:
+    def stages(self, connection: Connection[TupleRow], ids: Collection[UUID]) -> dict[UUID, Stage]:
+        """Where these stand in the table, without reasons: the next step gives them anew."""
         if not ids:
             return {}
-        found = connection.execute(self._current, {"ids": list(ids)}, prepare=True).fetchall()
-        return {row.id: row for row in map(_row, found)}
+        # Planned each time: a plan made while the table was small would go through all of a large one.
+        found = connection.execute(self._stages_known, {"ids": list(ids)}, prepare=False, binary=True)
+        return {row[0]: Stage(row[1], row[2], row[3], None, row[4]) for row in found}
 
-    def _write(self, connection: Connection[TupleRow], rows: Sequence[Notification]) -> None:
+    def begin(self, connection: Connection[TupleRow], rows: Sequence[tuple[Decided, Stage]]) -> None:
         if rows:
-            columns = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
-            connection.execute(self._upsert, columns, prepare=True)
+            columns = zip(*(astuple(new) + astuple(stage) for new, stage in rows), strict=True)
+            names = Decided.__struct_fields__ + Stage.__struct_fields__
+            parameters = dict(zip(names, map(list, columns), strict=True))
+            connection.execute(self._begin, parameters, prepare=True)
+
+    def move(self, connection: Connection[TupleRow], stages: Mapping[UUID, Stage]) -> None:
+        if stages:
+            columns = zip(*map(astuple, stages.values()), strict=True)
+            parameters = dict(zip(Stage.__struct_fields__, map(list, columns), strict=True))
+            connection.execute(self._move, parameters | {"id": list(stages)}, prepare=False)
 
 
 def content_hash(connection: Connection[TupleRow], table: str = TABLE) -> str:

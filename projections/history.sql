@@ -1,24 +1,30 @@
--- name: current
-SELECT id, instance_id, state, reason, message_type, channel, user_id, organisation_id,
-       source, event_id, event_type, attempts, requested_at, closed_at, position, version
-  FROM {table}
- WHERE id = ANY(%(ids)s)
+-- name: stages
+SELECT id, state, version, attempts, closed_at FROM {table} WHERE id = ANY(%(ids)s)
 
--- name: upsert
+-- name: begin
 INSERT INTO {table} AS known (
-       id, instance_id, state, reason, message_type, channel, user_id, organisation_id,
-       source, event_id, event_type, attempts, requested_at, closed_at, position, version)
+       id, instance_id, message_type, channel, user_id, organisation_id, source, event_id, event_type,
+       requested_at, position, state, version, attempts, reason, closed_at)
 SELECT *
   FROM unnest(
-       %(id)s::uuid[], %(instance_id)s::text[], %(state)s::text[], %(reason)s::text[],
-       %(message_type)s::text[], %(channel)s::text[], %(user_id)s::text[], %(organisation_id)s::text[],
-       %(source)s::text[], %(event_id)s::text[], %(event_type)s::text[], %(attempts)s::integer[],
-       %(requested_at)s::timestamptz[], %(closed_at)s::timestamptz[], %(position)s::bigint[],
-       %(version)s::bigint[])
+       %(id)s::uuid[], %(instance_id)s::text[], %(message_type)s::text[], %(channel)s::text[],
+       %(user_id)s::text[], %(organisation_id)s::text[], %(source)s::text[], %(event_id)s::text[],
+       %(event_type)s::text[], %(requested_at)s::timestamptz[], %(position)s::bigint[], %(state)s::text[],
+       %(version)s::bigint[], %(attempts)s::integer[], %(reason)s::text[], %(closed_at)s::timestamptz[])
     ON CONFLICT (id) DO UPDATE
-   SET state = excluded.state, reason = excluded.reason, attempts = excluded.attempts,
-       closed_at = excluded.closed_at, version = excluded.version
+   SET state = excluded.state, version = excluded.version, attempts = excluded.attempts,
+       reason = excluded.reason, closed_at = excluded.closed_at
  WHERE known.version < excluded.version
+
+-- name: move
+UPDATE {table} AS known
+   SET state = told.state, version = told.version, attempts = told.attempts, reason = told.reason,
+       closed_at = told.closed_at
+  FROM unnest(
+       %(id)s::uuid[], %(state)s::text[], %(version)s::bigint[], %(attempts)s::integer[], %(reason)s::text[],
+       %(closed_at)s::timestamptz[]) AS told (id, state, version, attempts, reason, closed_at)
+ WHERE known.id = told.id
+   AND known.version < told.version
 
 -- name: progress
 SELECT coalesce(reached.position, 0),

@@ -12,7 +12,7 @@ from event_log.log import Log
 from event_log.wakeups import Wakeups
 from notification_domain.policies import Deployment
 from projections import handler, history
-from projections.following import Follower, trailing_round
+from projections.following import GATHER_SECONDS, Follower, trailing_round
 from projections.handler import handle_batch
 from projections.history import History
 from projections.unknown_events import take_up
@@ -48,8 +48,11 @@ def followers(log: Log, deployed: Deployment) -> dict[str, Follower]:
         history.NAME: partial(trailing_round, log, History()),
     }
     leads = {history.NAME: partial(take_up, log, History())}
+    gather = {history.NAME: GATHER_SECONDS}
     following = {
-        name: Follower(log.database, name, take_round, leads=leads.get(name, _nothing))
+        name: Follower(
+            log.database, name, take_round, gather=gather.get(name, 0.0), leads=leads.get(name, _nothing)
+        )
         for name, take_round in rounds.items()
     }
     expiry = partial(forget_expired_codes, log)

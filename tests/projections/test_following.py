@@ -17,7 +17,7 @@ from event_log.envelope import RecordedEvent
 from event_log.errors import LogUnavailable, LostRace
 from event_log.log import Log
 from notification_domain.policies import Deployment
-from projections.following import Follower, trailing_round
+from projections.following import BATCH, Follower, trailing_round
 from projections.handler import NAME, handle_batch
 from tests.conftest import Clock
 from tests.event_log.waiting import wait_until
@@ -54,10 +54,15 @@ class Running:
 
 @contextmanager
 def following(
-    database: Database, take_round: Callable[[], int], *, poll: float = 0.05, name: str = "test"
+    database: Database,
+    take_round: Callable[[], int],
+    *,
+    poll: float = 0.05,
+    gather: float = 0.0,
+    name: str = "test",
 ) -> Iterator[Running]:
     leading, stopped = threading.Event(), threading.Event()
-    follower = Follower(database, name, take_round, poll=poll, leads=leading.set)
+    follower = Follower(database, name, take_round, poll=poll, gather=gather, leads=leading.set)
     thread = threading.Thread(target=follower.run, args=(stopped,))
     thread.start()
     try:
@@ -82,6 +87,25 @@ def test_rounds_are_taken_until_nothing_is_left(database: Database) -> None:
     with following(database, rounds, poll=60):
         wait_until(lambda: rounds.left == 0)
         assert rounds.taken == 5
+
+
+def test_rounds_come_apart_while_there_is_always_something_and_at_once_after_a_pause(
+    database: Database,
+) -> None:
+    rounds = Rounds(left=4)
+    with following(database, rounds, poll=60, gather=0.2) as running:
+        began = time.monotonic()
+        wait_until(lambda: rounds.taken == 4)
+        assert time.monotonic() - began > 0.5, "three rests"
+        rounds.left = 2
+        running.follower.wake()
+        wait_until(lambda: rounds.taken == 5, within=0.15)
+
+
+def test_full_rounds_follow_each_other_without_a_rest(database: Database) -> None:
+    left = [BATCH, BATCH, BATCH, 0]
+    with following(database, lambda: left.pop(0) if left else 0, poll=60, gather=60):
+        wait_until(lambda: not left)
 
 
 def test_it_looks_again_when_woken(database: Database) -> None:
