@@ -180,7 +180,7 @@ def _fingerprint(key: bytes, event: CallerEvent) -> bytes:
 
 def _lifetime(event: CallerEvent, secrets: Sequence[Secret]) -> timedelta | None:
     """How long its secrets are kept; None is for ever, or that there are none."""
-    if not secrets or any([secret.lasting for secret in secrets]):
+    if not secrets or any(secret.lasting for secret in secrets):
         return None
     try:
         fact = interpret(event.type, event.data)

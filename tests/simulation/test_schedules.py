@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 BITES = {
     "no second intent": 20,
     "lease without fence": 20,
-    "park means resend": 100,
+    "park means resend": 1000,
     "a lost transmission is not announced": 100,
     "no write-back": 20,
     "tracking moves outside the transaction": 100,
