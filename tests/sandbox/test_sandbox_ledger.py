@@ -109,7 +109,7 @@ async def test_messages_are_listed_newest_first_when_the_sandbox_starts_again(tm
 
 async def test_a_torn_last_line_is_dropped_when_the_ledger_is_loaded(tmp_path: Path) -> None:
     path = write_ledger(tmp_path, line_of(a_mail("one")) + line_of(a_mail("two"))[:-20])
-    async with open_ledger(path) as ledger:
+    with open_ledger(path) as ledger:
         assert len(ledger.index) == 1
         await ledger.append(a_mail("three"))
     assert [entry_of(line).id for line in path.read_bytes().splitlines()] == ["one", "three"]
@@ -117,16 +117,14 @@ async def test_a_torn_last_line_is_dropped_when_the_ledger_is_loaded(tmp_path: P
 
 async def test_the_start_is_refused_when_an_acknowledged_line_is_broken(tmp_path: Path) -> None:
     path = write_ledger(tmp_path, b"nonsense\n" + line_of(a_mail("two")))
-    with pytest.raises(LedgerUnreadable, match="byte 0"):
-        async with open_ledger(path):
-            pass
+    with pytest.raises(LedgerUnreadable, match="byte 0"), open_ledger(path):
+        pass
 
 
 async def test_the_start_is_refused_when_another_sandbox_has_the_ledger(tmp_path: Path) -> None:
-    async with open_ledger(tmp_path / "ledger.jsonl"):
-        with pytest.raises(LedgerInUse):
-            async with open_ledger(tmp_path / "ledger.jsonl"):
-                pass
+    path = tmp_path / "ledger.jsonl"
+    with open_ledger(path), pytest.raises(LedgerInUse), open_ledger(path):
+        pass
 
 
 async def test_the_ledger_is_empty_for_good_when_messages_were_deleted(tmp_path: Path) -> None:
@@ -140,14 +138,14 @@ async def test_the_ledger_is_empty_for_good_when_messages_were_deleted(tmp_path:
 
 
 async def test_places_lead_nowhere_when_the_ledger_was_emptied_meanwhile(tmp_path: Path) -> None:
-    async with open_ledger(tmp_path / "ledger.jsonl") as ledger:
+    with open_ledger(tmp_path / "ledger.jsonl") as ledger:
         await ledger.append(a_mail("one"))
         place = ledger.index.get("one")
         assert place is not None
-        assert await ledger.read([place]) == [a_mail("one")]
-        await ledger.empty()
+        assert ledger.read([place]) == [a_mail("one")]
+        ledger.empty()
         await ledger.append(a_mail("two"))
-        assert await ledger.read([place]) == []
+        assert ledger.read([place]) == []
 
 
 async def test_mail_is_not_acknowledged_when_the_ledger_cannot_be_written(

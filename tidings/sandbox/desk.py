@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import uuid4
+from random import Random
 
 import msgspec
 
@@ -12,11 +12,16 @@ from tidings.sandbox.faults import Fault, FaultBook, FaultyChannel
 from tidings.sandbox.ledger import Ledger
 
 
+def _random_ids() -> Callable[[], str]:
+    chance = Random()  # noqa: S311 - identifiers are to differ, not to be hard to guess
+    return lambda: f"{chance.getrandbits(128):032x}"
+
+
 class Sources(msgspec.Struct, frozen=True):
     """Time and chance; ``new_id`` answers 32 hexadecimal digits that never repeat."""
 
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    new_id: Callable[[], str] = lambda: uuid4().hex
+    new_id: Callable[[], str] = msgspec.field(default_factory=_random_ids)
 
 
 class Desk(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ _headings = msgspec.json.Decoder(Heading)
 
 
 class LedgerFile:
-    """Blocking, and to be used by one thread at a time. Raises LedgerInUse when another process has it."""
+    """Blocking; to be used by one thread. Raises LedgerInUse when another process has it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -49,26 +49,26 @@ class MessageApi:
         return answer
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        entries = await self._find(request)
+        entries = self._find(request)
         if not entries:
             return _not_found(request)
         return web.Response(body=encode_items(entries, summary=False)[0], content_type="application/json")
 
     async def raw(self, request: web.Request) -> web.StreamResponse:
         """The mail as it came over the wire, never as something a browser would run."""
-        for entry in await self._find(request):
+        for entry in self._find(request):
             if isinstance(entry, MailEntry):
                 return web.Response(body=entry.content, content_type="text/plain", charset="utf-8")
         return _not_found(request)
 
     async def empty(self, _request: web.Request) -> web.StreamResponse:
-        await self._ledger.empty()
+        self._ledger.empty()
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def ledger(self, request: web.Request) -> web.StreamResponse:
         answer = _streamed("application/x-ndjson")
         await answer.prepare(request)
-        async for chunk in self._ledger.raw():
+        for chunk in self._ledger.raw():
             await answer.write(chunk)
         return answer
 
@@ -81,16 +81,16 @@ class MessageApi:
         """Runs of items, each but the first beginning with its comma."""
         comma = b""
         for start in range(0, len(places), _CHUNK):
-            entries = await self._ledger.read(places[start : start + _CHUNK])
+            entries = self._ledger.read(places[start : start + _CHUNK])
             # Off the loop, or mail would wait for whoever lists it.
             items = await asyncio.to_thread(encode_items, entries, summary=summary)
             if items:
                 yield comma + b",".join(items)
                 comma = b","
 
-    async def _find(self, request: web.Request) -> Sequence[Entry]:
+    def _find(self, request: web.Request) -> Sequence[Entry]:
         place = self._ledger.index.get(request.match_info["id"])
-        return await self._ledger.read([place] if place else [])
+        return self._ledger.read([place] if place else [])
 
 
 def _streamed(content_type: str) -> web.StreamResponse:

@@ -71,7 +71,7 @@ async def sandbox(
     sources: Sources | None = None,
 ) -> AsyncIterator[SandboxAddress]:
     """The sandbox inside the running loop; raises as ``run_sandbox`` does."""
-    async with open_ledger(directory / LEDGER) as ledger:
+    with open_ledger(directory / LEDGER) as ledger:
         desk = Desk(ledger, FaultBook(), sources or Sources())
         async with (
             smtp_listener(desk, host, smtp_port) as bound_smtp_port,

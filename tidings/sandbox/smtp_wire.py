@@ -24,6 +24,7 @@ class SmtpWire(asyncio.Protocol):
 
     def __init__(self, connected: Callable[[SmtpWire], None]) -> None:
         self._connected = connected
+        self._loop = asyncio.get_running_loop()
         self._unread = bytearray()
         self._replies: list[bytes] = []
         self._change: asyncio.Future[None] | None = None
@@ -118,7 +119,7 @@ class SmtpWire(asyncio.Protocol):
         if self._held_up:
             self._held_up = False
             self._transport.resume_reading()
-        self._change = asyncio.get_running_loop().create_future()
+        self._change = self._loop.create_future()
         await self._change
 
     def _wake(self) -> None:

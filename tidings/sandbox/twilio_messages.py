@@ -57,7 +57,7 @@ class TwilioMessages:
         if credentials_of(request) is None:
             return twilio_error(20003)
         page, size = _number(request, "Page", 0), min(_number(request, "PageSize", 50) or 1, _LARGEST_PAGE)
-        entries = await self._texts(Selection(channel="sms", to=request.query.get("To")))
+        entries = self._texts(Selection(channel="sms", to=request.query.get("To")))
         now = self._desk.now()
         shown = [message_resource(entry, now) for entry in entries if _is_asked_for(entry, request)]
         return json_answer(list_resource(request.path, shown, page, size))
@@ -66,7 +66,7 @@ class TwilioMessages:
         if credentials_of(request) is None:
             return twilio_error(20003)
         place = self._desk.ledger.index.get(request.match_info["sid"])
-        for entry in await self._desk.ledger.read([place] if place else []):
+        for entry in self._desk.ledger.read([place] if place else []):
             if isinstance(entry, TextEntry) and entry.account == request.match_info["account"]:
                 return json_answer(message_resource(entry, self._desk.now()))
         return twilio_error(20404)
@@ -92,12 +92,10 @@ class TwilioMessages:
             messaging_service=asked.messaging_service,
         )
 
-    async def _texts(self, selection: Selection) -> list[TextEntry]:
+    def _texts(self, selection: Selection) -> list[TextEntry]:
         """Newest first."""
         ledger = self._desk.ledger
-        return [
-            one for one in await ledger.read(ledger.index.select(selection)) if isinstance(one, TextEntry)
-        ]
+        return [one for one in ledger.read(ledger.index.select(selection)) if isinstance(one, TextEntry)]
 
 
 def _is_asked_for(entry: TextEntry, request: web.Request) -> bool:
