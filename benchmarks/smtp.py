@@ -21,6 +21,7 @@ from benchmarks.peers.senders import (
     CONNECTIONS,
     Sender,
     aiosmtplib_pool,
+    aiosmtplib_pool_plain,
     aiosmtplib_send,
     c_client,
     mail,
@@ -29,11 +30,12 @@ from benchmarks.peers.senders import (
 from benchmarks.peers.sinks import Sink, sink
 from tidings.running import run_fast
 
-OURS, POOL, SEND, C = "tidings", "aiosmtplib", "aiosmtplib_send", "c"
+OURS, POOL, FAST_POOL, SEND, C = "tidings", "aiosmtplib", "aiosmtplib_uvloop", "aiosmtplib_send", "c"
 TITLES = {
-    OURS: f"Tidings' channel, {CONNECTIONS} connections, pipelined",
+    OURS: f"Tidings' channel, {CONNECTIONS} connections kept, pipelined, on uvloop",
     POOL: f"aiosmtplib, {CONNECTIONS} connections kept",
-    SEND: f"aiosmtplib.send, {CONNECTIONS} at once, a connection a message",
+    FAST_POOL: f"aiosmtplib on uvloop, {CONNECTIONS} connections kept",
+    SEND: f"aiosmtplib.send on uvloop, {CONNECTIONS} at once, a connection a message",
     C: f"smtp-source (C), {CONNECTIONS} connections kept",
 }
 
@@ -77,7 +79,12 @@ def summary(rates: dict[str, Figures], into: Sink, missing: dict[str, str]) -> d
 async def main(plan: Plan) -> None:
     console = Console()
     programs = postfix(console.print)
-    senders: dict[str, Sender] = {OURS: our_channel, POOL: aiosmtplib_pool, SEND: aiosmtplib_send}
+    senders: dict[str, Sender] = {
+        OURS: our_channel,
+        POOL: aiosmtplib_pool_plain,
+        FAST_POOL: aiosmtplib_pool,
+        SEND: aiosmtplib_send,
+    }
     with tempfile.TemporaryDirectory(prefix="tidings-bench-") as name:
         directory, missing = Path(name), {}
         if isinstance(programs, Missing):

@@ -56,11 +56,14 @@ class SmtpConnection(asyncio.Protocol):
 
     async def reply(self, within: float) -> Reply:
         """The next reply, whatever it says; ConversationError when none comes ``within`` seconds."""
-        self._deadline.move(within)
-        while (reply := self._take_reply()) is None:
-            if self._deadline.passed:
-                raise TimedOutError(f"no reply within {within:g} s")
+        reply = self._take_reply()
+        if reply is None:
+            self._deadline.move(within)
+        while reply is None:
             await self._changed()
+            reply = self._take_reply()
+            if reply is None and self._deadline.passed:
+                raise TimedOutError(f"no reply within {within:g} s")
         return reply
 
     async def write_all(self, octets: bytes, within: float) -> None:

@@ -21,15 +21,13 @@ class WireMail(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     """With every dot that begins a line doubled, up to and with the final dot (RFC 5321 section 4.5.2)."""
 
-    @property
-    def has_ascii_envelope(self) -> bool:
-        return self.sender.isascii() and self.recipient.isascii()
+    ascii_envelope: bool
 
     def mail_command(self, extensions: frozenset[str]) -> bytes:
         """MAIL with SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531), where offered and needed."""
         size = b" SIZE=%d" % self.size if "size" in extensions else b""
         eight = b" BODY=8BITMIME" if "8bitmime" in extensions and not self.body.isascii() else b""
-        utf8 = b"" if self.has_ascii_envelope else b" SMTPUTF8"
+        utf8 = b"" if self.ascii_envelope else b" SMTPUTF8"
         return b"MAIL FROM:<%b>%b%b%b\r\n" % (self.sender, size, eight, utf8)
 
     def recipient_command(self) -> bytes:
@@ -45,7 +43,8 @@ def wire_mail(mail: Mail) -> WireMail | Unfit:
         return Unfit(f"recipient: {recipient.why}")
     if not _has_only_crlf(mail.content):
         return Unfit("the message has a bare CR or LF")
-    return WireMail(sender, recipient, len(mail.content), _body(mail.content))
+    ascii_envelope = sender.isascii() and recipient.isascii()
+    return WireMail(sender, recipient, len(mail.content), _body(mail.content), ascii_envelope)
 
 
 def _has_only_crlf(content: bytes) -> bool:

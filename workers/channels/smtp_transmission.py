@@ -60,7 +60,7 @@ class Transmission:
         """None when the server waits for the body."""
         connection = self._connection
         mail, extensions = self._mail, connection.extensions
-        if "smtputf8" not in extensions and not mail.has_ascii_envelope:
+        if "smtputf8" not in extensions and not mail.ascii_envelope:
             return Rejected("local", "the server cannot carry addresses beyond ASCII (SMTPUTF8)")
         commands = (mail.mail_command(extensions), mail.recipient_command(), b"DATA\r\n")
         if "pipelining" in extensions:
