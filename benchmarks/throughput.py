@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -36,6 +36,7 @@ PATIENCE = 600.0
 TASKS = 40
 """Of the naive build at once: as many as the worker has connections to the sandbox."""
 INSTANCE = "bench"
+_CHAINS = {"1": "one worker", "2": "two workers"}
 _SENT = """
 SELECT count(*) FILTER (WHERE topic = 'notification.sent'), max(notification_id),
        max(recorded_at) FILTER (WHERE topic = 'notification.sent')
@@ -226,16 +227,20 @@ def _print_rates(found: Benchmark, console: Console) -> None:
 
 
 def _print_cpu(found: Benchmark, steps: dict[str, float], console: Console) -> None:
-    table = Table("where", "ms of processor time a notification", title="where the time goes, one worker")
-    runs = found.cpu["1"]
-    spent = {name: figure([run.get(name, 0.0) for run in runs]).median for name in runs[0]}
-    for name, used in sorted(spent.items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{used:.3f}")
-        if name == "worker":
-            for step, taken in sorted(steps.items(), key=lambda item: -item[1]):
-                table.add_row(f"  {step}", f"{taken:.3f}")
-    table.add_row("naive build", f"{figure([run['naive'] for run in found.cpu['naive']]).median:.3f}")
+    table = Table("ms of processor time a notification", *_CHAINS.values(), title="where the time goes")
+    spent = {chain: _medians(found.cpu[chain]) for chain in _CHAINS}
+    for name in sorted(spent["1"], key=lambda name: -spent["1"][name]):
+        table.add_row(name, *(f"{used[name]:.3f}" for used in spent.values()))
+        for step, taken in sorted(steps.items(), key=lambda item: -item[1]) if name == "worker" else ():
+            table.add_row(f"  {step}", f"{taken:.3f}", "")
+    table.add_row("all", *(f"{sum(used.values()):.3f}" for used in spent.values()))
     console.print(table)
+    naive = _medians(found.cpu["naive"])["naive"]
+    console.print(f"the naive build: {naive:.3f} ms, without its share of PostgreSQL and the sandbox")
+
+
+def _medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: figure([run[name] for run in runs]).median for name in runs[0]}
 
 
 async def main(plan: Plan) -> None:
@@ -276,8 +281,9 @@ def _summary(
         "ratio_naive": round(ratio.median, 2),
         "second_worker_ratio": round(second.median, 2),
         "second_worker_ratio_spread": round(second.spread, 3),
-        "backlog_per_s": {workers: _rounded(rates[f"backlog {workers}"]) for workers in (1, 2)},
-        "by_workers": {workers: _rounded(rates[f"{workers}"]) for workers in (1, 2)},
+        "backlog_per_s": {workers: _rounded(rates[f"backlog {workers}"]) for workers in _CHAINS},
+        "by_workers": {workers: _rounded(rates[workers]) for workers in _CHAINS},
+        "ms_of_processor": {name: round(used, 3) for name, used in _medians(found.cpu[better]).items()},
         "worker_mib": round(found.memory.get("worker", 0.0)),
         "api_mib": round(found.memory.get("api", 0.0)),
     }
