@@ -117,13 +117,13 @@ def _asked(runs: Sequence[Sequence[float]]) -> Asked:
 
 def measure(sizes: Sequence[int], options: argparse.Namespace) -> dict[int, dict[tuple[str, str], Asked]]:
     found = {}
-    with own_log() as place, served(place, REAL) as url:
+    with own_log() as place, served(place, REAL) as door:
         _, key = create_key(place.log.database, INSTANCE, SCOPES, "bench", clock(), os.urandom)
         there = 0
         for size in sizes:
             write_notifications(place.owner, INSTANCE, there + 1, size)
             there = size
-            found[size] = asyncio.run(ask(place, url, key, options))
+            found[size] = asyncio.run(ask(place, door.url, key, options))
     return found
 
 

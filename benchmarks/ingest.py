@@ -19,6 +19,7 @@ from benchmarks import append
 from benchmarks.figures import Figure, figure, ratios
 from benchmarks.http_load import Load, OwnClient, Wish, Wrk, loader
 from benchmarks.own_log import OwnLog, own_log
+from benchmarks.processes import peak_memory
 from benchmarks.served import INSTANT, REAL, served
 from event_log.api_keys import SCOPES, create_key
 from tidings.composition import clock
@@ -32,17 +33,21 @@ class Doors:
 
     def __init__(self, place: OwnLog, held: ExitStack, load: Wrk | OwnClient) -> None:
         _, self._key = create_key(place.log.database, append.INSTANCE, SCOPES, "bench", clock(), os.urandom)
-        self._urls = {program: held.enter_context(served(place, program)) for program in (REAL, INSTANT)}
+        self._doors = {program: held.enter_context(served(place, program)) for program in (REAL, INSTANT)}
         self._load = load
         self.latencies: dict[str, list[Load]] = defaultdict(list)
 
     def events_per_s(self, program: str, batch: int, seconds: float, run: int) -> float:
         prefix = f"{program}-{batch}-{run}"
-        done = self._load.run(Wish(self._urls[program], self._key, CLIENTS, batch, seconds, prefix))
+        done = self._load.run(Wish(self._doors[program].url, self._key, CLIENTS, batch, seconds, prefix))
         if done.errors:
             raise RuntimeError(f"{done.errors} of {done.requests} requests failed")
         self.latencies[f"{program} {batch}"].append(done)
         return done.per_s * batch
+
+    def memory(self) -> float:
+        """The most MiB the api has had resident."""
+        return peak_memory(self._doors[REAL].pid)
 
 
 def measure(place: OwnLog, doors: Doors, runs: int, seconds: float) -> dict[str, list[float]]:
@@ -67,9 +72,11 @@ def main(runs: int, seconds: float) -> None:
         append.prepare(place)
         doors = Doors(place, held, load)
         found = measure(place, doors, runs, seconds)
+        memory = doors.memory()
     single = ratios(found[f"{REAL} 1"], found[f"{INSTANT} 1"])
     batch = ratios(found[f"{REAL} {BATCH}"], found["append"])
     _print(found, doors, load.name)
+    print(f"the api at its largest: {memory:.0f} MiB")
     result = {
         "single_per_s": round(figure(found[f"{REAL} 1"]).median),
         "single_ratio": round(single.median, 3),
@@ -77,6 +84,7 @@ def main(runs: int, seconds: float) -> None:
         "batch_events_per_s": round(figure(found[f"{REAL} {BATCH}"]).median),
         "batch_ratio": round(batch.median, 3),
         "batch_ratio_spread": round(batch.spread, 3),
+        "api_mib": round(memory),
         "load": load.name,
     }
     print(json.dumps(result))

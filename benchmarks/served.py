@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
+
 from benchmarks.own_log import OwnLog
 from tidings.listening import bound_socket, listen, local_url
 from tidings.supervised import LISTEN, READY
@@ -19,9 +21,14 @@ REAL, INSTANT = "tidings", "benchmarks.instant_api"
 """Programs: the api as it is, and one whose intake answers at once."""
 
 
+class Served(msgspec.Struct, frozen=True):
+    url: str
+    pid: int
+
+
 @contextmanager
-def served(place: OwnLog, program: str) -> Iterator[str]:
-    """An api process; its URL once it listens."""
+def served(place: OwnLog, program: str) -> Iterator[Served]:
+    """An api process, once it listens."""
     with closing(bound_socket(HOST, 0)) as door:
         listen(door)
         reader, writer = os.pipe()
@@ -31,7 +38,7 @@ def served(place: OwnLog, program: str) -> Iterator[str]:
             with os.fdopen(reader) as said:
                 if not said.readline():
                     raise RuntimeError(f"{program} did not start; what it said stands above")
-            yield local_url(HOST, door.getsockname()[1])
+            yield Served(local_url(HOST, door.getsockname()[1]), process.pid)
         finally:
             process.terminate()
             process.wait(30)
