@@ -260,7 +260,8 @@ async def main(plan: Plan) -> None:
         "sink: the sandbox, which writes each mail into its ledger, with fsync, before it accepts it"
     )
     console.print(f"peak memory, MiB: {', '.join(f'{n} {m:.0f}' for n, m in sorted(found.memory.items()))}")
-    print(json.dumps(_summary(found, mails, better, large, overdue)))
+    told = _summary(found, mails, better, large, overdue)
+    print(json.dumps(told | {"steps_ms": {step: round(taken, 3) for step, taken in steps.items()}}))
 
 
 def _summary(
