@@ -199,7 +199,7 @@ def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever t
             held = queue.held(*numbers, wrong=wrong), queue.versions_of_causes(*numbers)
             return *held, queue.renew(*numbers, lease=LEASE, wrong=wrong)
         case 9:
-            return queue.release(*numbers, wrong=wrong)
+            return queue.release(*numbers, wrong=wrong, rest=random.choice((None, None, LEASE, LOST)))
         case 10:
             return queue.pause(
                 random.choice(("", "acme")), random.choice(("", "sms")), resume=random.random() < 0.7
@@ -229,6 +229,8 @@ def move_in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever t
             queue.remove(*numbers[:1])
         case 2:
             queue.pause(random.choice(("", "acme")), "sms", resume=random.random() < 0.7)
+        case 3:
+            queue.release(*random.sample(range(1, 15), 4))
         case _:
             pass
     return queue.claim(
@@ -238,6 +240,7 @@ def move_in_order(queue: Queue, draw: int) -> Any:  # noqa: ANN401  # whatever t
         channels=random.choice((CHANNELS, ("sms",), ("email",))),
         retries=random.choice((BOTH, (False,))),
         turn=Turn(random.choice(((), ("beta",), ("beta", "acme"))), random.choice(("", "acme"))),
+        left_alone=[UUID(int=n) for n in random.choice(((), (), (*numbers, 15)))],
         in_order=True,
     )
 
@@ -265,7 +268,19 @@ def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
         yield move(queue, draw), queue.rows()
 
 
+def _lost_and_expired(queue: Queue) -> Iterator[Any]:
+    """What may kill its worker is ended alone, when nothing else is left to do."""
+    queue.put(*(row(n, channel="push", instance=i, expires_at=at(1)) for n, i in ((1, "acme"), (2, "beta"))))
+    for _ in range(5):
+        yield queue.claim(2, lease=LOST, in_order=True), queue.rows()
+    queue.put(row(3, instance="beta"))
+    for alone in ((), (1,), (3,), (1, 3)):
+        yield queue.claim(2, lease=LOST, left_alone=[UUID(int=n) for n in alone], in_order=True)
+    queue.remove(1, 2, 3)
+
+
 def all_moves_in_order(queue: Queue, seed: int) -> Iterator[Any]:
     queue.decide(*reversed(range(1, 16)))
+    yield from _lost_and_expired(queue)
     for draw in range(seed * 10_000, seed * 10_000 + 300):
         yield move_in_order(queue, draw), queue.rows()

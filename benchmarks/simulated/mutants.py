@@ -221,6 +221,7 @@ def _variants(source: str) -> Iterator[tuple[str, str]]:
     body = tree.body[0]
     assert isinstance(body, ast.FunctionDef | ast.AsyncFunctionDef)
     typed = {id(part) for node in _annotations(body) for part in ast.walk(node)}
+    around = {id(child): node for node in ast.walk(body) for child in ast.iter_child_nodes(node)}
     for index, node in enumerate(ast.walk(body)):
         if id(node) in typed:
             continue
@@ -232,8 +233,18 @@ def _variants(source: str) -> Iterator[tuple[str, str]]:
             ast.fix_missing_locations(copy)
             text = ast.unparse(copy)
             if text != ast.unparse(tree):
-                code = " ".join(ast.unparse(node).split())[:70]
+                code = " ".join(ast.unparse(_shown(node, around)).split())[:70]
                 yield f"line {getattr(node, 'lineno', 0)}: {what} in `{code}`", text
+
+
+def _shown(node: ast.AST, around: dict[int, ast.AST]) -> ast.AST:
+    """A number says nothing without what it stands in."""
+    if not isinstance(node, ast.Constant):
+        return node
+    shown = around[id(node)]
+    while isinstance(shown, ast.UnaryOp | ast.Slice):
+        shown = around[id(shown)]
+    return shown
 
 
 def _annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
@@ -263,8 +274,8 @@ def _drop(field: str, index: int) -> _Change:
 
 _INDIFFERENT = frozenset({None, "strict", "prepare"})
 """Keyword arguments that no result depends on."""
-_NOTHING_IN_USE = "failpoint("
-"""What does nothing outside the tests that kill at it."""
+_NOTHING_IN_USE = ("failpoint(", "_logger.")
+"""What does nothing outside the tests that kill at it, or only tells of it."""
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, _Change]]:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 import event_log.intake
@@ -71,6 +71,17 @@ def _watched(log: Any, steps: Sequence[Step], *more: Any) -> list[Answer]:  # no
     return answers
 
 
+_apply = workers.recorder.Recorder.apply
+
+
+@wraps(_apply)
+async def _applied(recorder: Any, step: Step) -> Answer:  # noqa: ANN401  # over a model's log
+    """What a worker was told in the end, after all asking again."""
+    answer = await _apply(recorder, step)
+    recorder._log.database.watchers["workers/recorder:apply"](step, answer)  # noqa: SLF001
+    return answer
+
+
 def _refused(name: str) -> Callable[..., Any]:
     def refuse(*_: object, **__: object) -> Any:  # noqa: ANN401  # never returns
         raise RealityTouched(name)
@@ -84,6 +95,7 @@ _STANDING: tuple[tuple[Any, str, Any], ...] = (
     (workers.recorder, "GroupCommit", SteppedLane),
     (event_log.intake, "GroupCommit", SteppedLane),
     (workers.recorder, "advance", _watched),
+    (workers.recorder.Recorder, "apply", _applied),
     (workers.preparing, "render", _render),
     (workers.worker, "_logger", _quiet),
     (workers.claiming, "_logger", _quiet),

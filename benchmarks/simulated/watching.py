@@ -31,6 +31,8 @@ class Watch:
         """Leases that were shown to the fence last; of one notification there may be an old one too."""
         self._tokens: dict[UUID, int] = {}
         """Whose attempt the newest one is, by notification."""
+        self._refused: dict[UUID, int] = {}
+        """How often its worker had been cut off when a step was refused, by notification."""
         self._claims = Table(world.tables)
         """Claims since something was last recorded that put the row back; undone with it."""
         self._tried = Table(world.tables)
@@ -140,12 +142,26 @@ class Watch:
             for step, answer in zip(steps, answers, strict=True):
                 held, row = step.held, self._world.tables.due.get(step.held.notification)
                 mine = row is not None and row.lease_token == held.token
+                if isinstance(answer, Refused):
+                    self._refused[held.notification] = self._world.cuts[CURRENT.get()]
                 if mine and isinstance(step.command, RecordOutcome) and isinstance(answer, Refused):
                     known = self._world.tables.streams[held.notification][-1][3]
                     if known == held.version:
                         self._broken(f"an outcome of {held.notification} was refused: {answer.why}")
 
         return look_again
+
+    def apply(self, step: Step, answer: Answer) -> None:
+        """Who was refused for what it had written itself is told so, as long as the log can be asked."""
+        held = step.held
+        row = self._world.tables.due.get(held.notification)
+        if not isinstance(answer, Refused) or row is None or row.lease_token != held.token:
+            return
+        runs = row.lease_until is not None and row.lease_until > self._world.tables.now() + MARGIN
+        went_on = self._world.tables.streams[held.notification][-1][3] > held.version
+        could_ask = self._refused[held.notification] == self._world.cuts[CURRENT.get()]
+        if runs and went_on and could_ask:
+            self._broken(f"{held.notification} was refused to its own worker: {answer.why}")
 
     def insert(self, p: Parameters) -> Callable[[Any], None]:
         for key in zip(p["streams"], p["versions"], strict=True):
@@ -204,7 +220,7 @@ def _token_in(state: bytes) -> int:
     return int(msgspec.json.decode(state[2:])["lease_token"])
 
 
-def watchers(world: World) -> dict[str, Callable[[Any], Callable[[Any], None]]]:
+def watchers(world: World) -> dict[str, Callable[..., Any]]:
     watch = Watch(world)
     return {
         "event_log/due_queue.sql:claim": watch.claim,
@@ -215,4 +231,5 @@ def watchers(world: World) -> dict[str, Callable[[Any], Callable[[Any], None]]]:
         "event_log/due_queue.sql:held": watch.held,
         "event_log/recorder.sql:insert_events": watch.insert,
         "workers/recording:advance": watch.advance,
+        "workers/recorder:apply": watch.apply,
     }

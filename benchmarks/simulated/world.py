@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from random import Random
@@ -48,6 +49,8 @@ class World:
         self.violations: list[str] = []
         self.deadly: str = ""
         """The code of the message that kills its workers."""
+        self.cuts: Counter[Process] = Counter()
+        """How often each could not reach the database, or was not told."""
         self.down_until = 0.0
         self.subscribers: list[tuple[Process, str, Callable[[], None]]] = []
         self._mortals: dict[Process, Callable[[], None]] = {}
@@ -228,13 +231,17 @@ class _Fate:
             raise Killed
         if not world.chaos:
             return
-        if world.loop.now < world.down_until and place != "after commit":
-            raise LogUnavailable("the server is down")
-        self._struck(place, connection)
+        try:
+            self._struck(place, connection)
+        except LogUnavailable:
+            world.cuts[self._process] += 1
+            raise
 
     def _struck(self, place: str, connection: ModelConnection) -> None:
         world, process = self._world, self._process
         options, random = world.options, world.random
+        if world.loop.now < world.down_until and place != "after commit":
+            raise LogUnavailable("the server is down")
         if process in world._mortals and random.random() < options.crash_inside:  # noqa: SLF001  # one world
             world.kill(process)
             raise Killed
