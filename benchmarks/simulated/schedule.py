@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ class _Schedule:
     def __init__(self, seed: int, changes: dict[str, Any] | None) -> None:
         self.world = world = World(seed, changes)
         world.watchers = watchers(world)
-        story = Story(world.random, poison=world.options.poison)
+        story = Story(world.random, Random(seed + 2), poison=world.options.poison)
         self.api = Api(world)
         self.clients = [Client(world, self.api, story.batches(world.options.triggers))]
         self.operator = Operating(world)

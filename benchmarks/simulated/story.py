@@ -17,8 +17,10 @@ POISON = {"expiry": "soon", "trigger_origin": ORIGIN}
 class Story:
     """Batches of events, with ids and codes that no other event of the schedule has."""
 
-    def __init__(self, random: Random, *, poison: bool) -> None:
+    def __init__(self, random: Random, whims: Random, *, poison: bool) -> None:
+        """``whims`` decides what came into the story later, so that the rest of a seed's story stays."""
         self._random = random
+        self._whims = whims
         self._poison = poison
         self._number = 0
         self.deadly_codes: list[str] = []
@@ -61,6 +63,9 @@ class Story:
         events = tale(self, user)
         if random.random() < 0.12:
             events.append(self._event(random.choice(_LIFE), f"user/{user}", {}))
+        if self._whims.random() < 0.15:
+            there = self._whims.choice(("user.locked", "user.locked", "user.removed"))
+            events += [self._event(name, f"user/{user}", {}) for name in (there, "user.unlocked")]
         if self._poison and random.random() < 0.3:
             events.insert(0, self._event("user.human.email.code.added", f"user/{user}", POISON))
         if random.random() < 0.5:
