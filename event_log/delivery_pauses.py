@@ -51,6 +51,7 @@ def resume(log: Log, instance: str, channel: str, reason: str, by: str) -> bool:
             return False
         _record(append, instance, DeliveryResumed(channel=channel, reason=reason, by=by))
         append.wake("due")
+        append.wake("retries")
         return True
 
 

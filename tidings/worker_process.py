@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, closing, nullcontext
 
 from event_log.log import Log
@@ -93,15 +94,19 @@ async def _deliver(settings: Settings, log: Log) -> None:
     worker = Worker(log, routes, worker_settings(settings), clock=clock, chance=random.random)
     loop = asyncio.get_running_loop()
 
-    def wake() -> None:
-        loop.call_soon_threadsafe(worker.wake)
+    def in_loop(call: Callable[[], None]) -> Callable[[], None]:
+        def ask() -> None:
+            loop.call_soon_threadsafe(call)
+
+        return ask
 
     with (
         metrics_served(worker, settings.host, settings.workers.metrics_port),
         stop_on_signals() as stop,
         closing(Wakeups(log.database.conninfo)) as wakeups,
     ):
-        wakeups.subscribe("due", call=wake)
+        wakeups.subscribe("due", call=in_loop(worker.wake_for_new))
+        wakeups.subscribe("retries", call=in_loop(worker.wake))
         wakeups.start()
         async with _reporting(settings, log):
             say_ready()

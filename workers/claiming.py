@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,22 +33,28 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     priorities: tuple[int, ...] = EVERYTHING
 
 
+T = TypeVar("T")
+
 TakeClaims: TypeAlias = Callable[[Pool], list[Claim]]
-"""Blocks, so it runs in a thread."""
-Begin: TypeAlias = Callable[[Sequence[Claim]], Awaitable[Iterable[asyncio.Task[None]]]]
-"""Begins the deliveries; raises LogUnavailable when nothing is known of any."""
+Start: TypeAlias = Callable[[Sequence[Claim]], Sequence[T]]
+"""Records which attempts begin; raises LogUnavailable when nothing is known of any."""
+SetOff: TypeAlias = Callable[[T], asyncio.Task[None]]
 
 
-class Claims:
-    """The loop of one pool."""
+class Claims(Generic[T]):
+    """The loop of one pool. Taking and starting block, so both run in one thread, one after the other."""
 
-    def __init__(self, pool: Pool, take: TakeClaims, begin: Begin) -> None:
+    def __init__(self, pool: Pool, take: TakeClaims, start: Start[T], set_off: SetOff[T]) -> None:
         self.pool = pool
         self.unbegun: list[Claim] = []
         """Leased, but nothing was recorded about them yet."""
+        self.is_idle = False
+        """Found nothing, and waits for a wake-up."""
         self._take = take
-        self._begin = begin
+        self._start = start
+        self._set_off = set_off
         self._woken = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
@@ -55,61 +62,80 @@ class Claims:
 
     async def run(self, stopped: asyncio.Event, *, drain: bool) -> None:
         """Until stopped; without ``drain`` nothing is taken before a wake-up or the first poll."""
-        if not drain:
-            await self._wait(stopped, self.pool.poll)
+        stopping = asyncio.create_task(self._end_waiting(stopped))
+        try:
+            if not drain:
+                await self._wait(self.pool.poll)
+            await self._rounds(stopped)
+        finally:
+            stopping.cancel()
+
+    async def _rounds(self, stopped: asyncio.Event) -> None:
         pause = _FIRST_PAUSE
         while not stopped.is_set():
             try:
                 if not await self._round(stopped):
-                    await self._wait(stopped, self.pool.poll)
+                    await self._wait(self.pool.poll)
                 pause = _FIRST_PAUSE
             except EventLogError as error:
                 _logger.warning("no claims: %s; trying again in %.1f s", error, pause)
-                await self._wait(stopped, pause)
+                await self._wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except Exception:
                 _logger.exception("a round failed; trying again in %.1f s", pause)
-                await self._wait(stopped, pause)
+                await self._wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _wait(self, stopped: asyncio.Event, seconds: float) -> None:
-        waits = {asyncio.create_task(self._woken.wait()), asyncio.create_task(stopped.wait())}
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+    async def _end_waiting(self, stopped: asyncio.Event) -> None:
+        await stopped.wait()
+        self._woken.set()
+        self._has_room.set()
+
+    async def _wait(self, seconds: float) -> None:
+        self.is_idle = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        self.is_idle = False
 
     async def _round(self, stopped: asyncio.Event) -> bool:
         """Claim once and send what was claimed on its way; whether there was anything to do."""
         self._woken.clear()
-        if not await self._has_room(stopped):
+        await self._wait_for_room()
+        if stopped.is_set():
             return False
-        self.unbegun = self.unbegun or await asyncio.to_thread(self._take, self.pool)
+        started = await asyncio.to_thread(self._take_and_start, stopped)
+        for one in started or ():
+            task = self._set_off(one)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        return started is not None
+
+    async def _wait_for_room(self) -> None:
+        """For a whole batch, which costs no more to claim than one row."""
+        if not self._fits():
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    def _fits(self) -> bool:
+        return len(self._tasks) <= self.pool.size - self.pool.batch
+
+    def _take_and_start(self, stopped: asyncio.Event) -> Sequence[T] | None:
+        """The attempts that have begun; None when nothing was due."""
+        self.unbegun = self.unbegun or self._take(self.pool)
         if not self.unbegun or stopped.is_set():
-            return False
-        await self._begin_all()
-        return True
-
-    async def _has_room(self, stopped: asyncio.Event) -> bool:
-        """Wait for room for a whole batch, which costs no more to claim than one row; False when stopped."""
-        stopping = asyncio.create_task(stopped.wait())
-        while len(self._tasks) > self.pool.size - self.pool.batch and not stopped.is_set():
-            await asyncio.wait({stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        return not stopped.is_set()
-
-    async def _begin_all(self) -> None:
+            return None
         claims, self.unbegun = self.unbegun, []
         try:
-            begun = await self._begin(claims)
+            return self._start(claims)
         except LogUnavailable:
             # Their leases still run: they are begun when the database is back, not when the leases end.
             self.unbegun = claims
             raise
-        for task in begun:
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._fits():
+            self._has_room.set()
         if self.pool.in_order:
             self._woken.set()  # the next one of its instance may go

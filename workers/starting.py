@@ -89,6 +89,7 @@ class Starting:
             due_queue.release(append.cursor, kept)
             due_queue.release(append.cursor, overflow, rest=self._settings.lease)
             append.wake("due")
+            append.wake("retries")
 
     def _prepare(self, one: Loaded) -> Prepared | Command:
         """The finished message, or the command that ends or postpones what cannot be sent."""

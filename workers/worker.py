@@ -72,7 +72,9 @@ class Worker:
         self._turns: WeakKeyDictionary[Channel, Turns] = WeakKeyDictionary()
         self._starting = Starting(log, self._routes, settings, clock, chance)
         self._active = ActiveInstances(settings.max_active_instances, settings.handle_active_instances, clock)
-        self._claims = [Claims(pool, self._claim, self._begin) for pool in settings.pools()]
+        self._claims = [
+            Claims(pool, self._claim, self._starting.start, self._set_off) for pool in settings.pools()
+        ]
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._crowds: Counter[str] = Counter()
         self.tally = Tally()
@@ -80,6 +82,12 @@ class Worker:
     def wake(self) -> None:
         """Something may be due; call it in the loop's own thread."""
         for claims in self._claims:
+            claims.wake()
+
+    def wake_for_new(self) -> None:
+        """A first attempt may be due: whoever takes all of them is enough, unless it has its hands full."""
+        able = [claims for claims in self._claims if False in claims.pool.retries]
+        for claims in able[:1] if able and able[0].is_idle else able:
             claims.wake()
 
     def under_way(self) -> list[tuple[Kind, Stage]]:
@@ -123,15 +131,12 @@ class Worker:
 
     # --- load, prepare, start ---------------------------------------------------------------------
 
-    async def _begin(self, claims: Sequence[Claim]) -> list[asyncio.Task[None]]:
-        started = await asyncio.to_thread(self._starting.start, claims)
-        return [self._set_off(subject, prepared) for subject, prepared in started]
-
     def _rank(self, held: Held) -> Rank:
         """Codes go first, then whose instance has the least under way."""
         return held.request.priority, self._crowds[held.instance]
 
-    def _set_off(self, subject: Subject, prepared: Prepared) -> asyncio.Task[None]:
+    def _set_off(self, started: tuple[Subject, Prepared]) -> asyncio.Task[None]:
+        subject, prepared = started
         delivery = Delivery(self, subject, prepared, self._rank(subject.held))
         task = asyncio.create_task(self._deliver(delivery))
         self._under_way[task] = delivery
@@ -264,5 +269,6 @@ class Worker:
             with self._log.appending() as append:
                 due_queue.release(append.cursor, leases)
                 append.wake("due")
+                append.wake("retries")
         except EventLogError as error:
             _logger.warning("%s leases run out by themselves: %s", len(leases), error)

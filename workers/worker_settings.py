@@ -13,8 +13,6 @@ from workers.claiming import Pool
 
 _SHARE_KEPT = 6
 """One place in so many is kept for codes: they find one however many invitations wait."""
-_FEW = 8
-"""Codes that are claimed for those places at once, so that they are begun at once."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +62,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
             pools = [
                 self._pool((False,), self.in_flight - kept, self.poll),
                 self._pool((True,), self.retry_in_flight, self.retry_poll),
-                Pool(retries=(False,), size=kept, batch=min(_FEW, kept), poll=self.poll, priorities=CODES),
+                # Half of them at once: one that hangs holds up no other, and a claim is worth its while.
+                Pool(retries=(False,), size=kept, batch=-(-kept // 2), poll=self.poll, priorities=CODES),
             ]
         return [pool for pool in pools if pool.size]
 

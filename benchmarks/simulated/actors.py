@@ -221,7 +221,8 @@ class Working:
             clock=world.clock_of(world.skew()),
             chance=world.jitter,
         )
-        world.subscribe(process, "due", worker.wake)
+        world.subscribe(process, "due", worker.wake_for_new)
+        world.subscribe(process, "retries", worker.wake)
         stopped = asyncio.Event()
         if world.options.stops:
             world.stoppers[process] = lambda: _stop(worker, stopped)

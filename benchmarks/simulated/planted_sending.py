@@ -156,7 +156,7 @@ def _for_ever() -> tuple[Change, ...]:
 
 @plant("a late outcome writes a second ending")
 def _second_ending() -> tuple[Change, ...]:
-    store, decide, cause_of = recording.store, recording._decide, notifications.cause_of  # noqa: SLF001
+    store, decide, cause_of = notifications.store, recording._decide, notifications.cause_of  # noqa: SLF001
     late: list[Any] = []
 
     def insist(step: Any, *given: Any) -> Any:  # noqa: ANN401
