@@ -18,7 +18,7 @@ from event_log.envelope import Envelope, Recorded, RecordedEvent
 from event_log.errors import LostRace, Undecodable
 from event_log.keyring import KeyId, Keyring
 from event_log.mapper import LogMapper, Row, is_sealed, key_id_of
-from event_log.recorder import LogRecorder
+from event_log.recorder import Columns, LogRecorder
 from event_log.sql import load
 
 _queries = load("event_log", "log.sql")
@@ -91,8 +91,18 @@ class Append:
             return
         owners = {(envelope.instance, envelope.subject) for envelope in envelopes if is_sealed(envelope)}
         keys = self.log.keyring.for_writing(self.cursor, owners) if owners else {}
-        entries = [self.log.mapper.to_entry(envelope, keys) for envelope in envelopes]
-        self.log.recorder.insert(self.cursor, entries)
+        bodies = [self.log.mapper.to_body(envelope, keys) for envelope in envelopes]
+        self.log.recorder.insert(
+            self.cursor,
+            Columns(
+                streams=[envelope.stream for envelope in envelopes],
+                versions=[envelope.version for envelope in envelopes],
+                topics=[topic for topic, _ in bodies],
+                states=[state for _, state in bodies],
+                instances=[envelope.instance for envelope in envelopes],
+                event_ids=[envelope.event_id for envelope in envelopes],
+            ),
+        )
         self.wake(wake)
 
     def written(self) -> list[int]:
@@ -107,12 +117,16 @@ class Append:
 def read_streams(log: Log, streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:
     """Whole streams, each oldest first."""
     with log.database.connection() as connection:
-        cursor = connection.cursor(binary=True)
-        cursor.execute(_queries.streams, {"streams": list(streams)}, prepare=True)
-        found: dict[UUID, list[RecordedEvent]] = {}
-        for event in log.decode(cursor, cursor.fetchall()):
-            found.setdefault(event.stream, []).append(event)
-        return found
+        return whole_streams(log, connection.cursor(binary=True), streams)
+
+
+def whole_streams(log: Log, cursor: Cursor[Any], streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:
+    """As ``read_streams``, over a cursor."""
+    cursor.execute(_queries.streams, {"streams": list(streams)}, prepare=True)
+    found: dict[UUID, list[RecordedEvent]] = {}
+    for event in log.decode(cursor, cursor.fetchall()):
+        found.setdefault(event.stream, []).append(event)
+    return found
 
 
 def read_stream(log: Log, stream: UUID) -> list[RecordedEvent]:

@@ -24,7 +24,6 @@ from event_log.deployment_key import Seal
 from event_log.envelope import Envelope, Fact, SourceEvent
 from event_log.errors import Undecodable, UnknownTopic
 from event_log.keyring import KEY_ID_BYTES, KeyId, Owner
-from event_log.recorder import LogEntry
 from event_log.topics import RESERVED, TOPICS, Topic
 
 CLEAR, PERSONAL, FROM_CALLER = 1, 2, 3
@@ -60,17 +59,6 @@ class LogMapper(Mapper[UUID]):
         self._by_fact: dict[type, Topic] = {topic.fact: topic for topic in topics}
         self._decoders = {topic.name: msgspec.json.Decoder(topic.fact) for topic in topics}
 
-    def to_entry(self, envelope: Envelope, keys: Keys) -> LogEntry:
-        topic, state = self._state(envelope, keys)
-        return LogEntry(
-            originator_id=envelope.stream,
-            originator_version=envelope.version,
-            topic=topic,
-            state=state,
-            instance_id=envelope.instance,
-            event_id=envelope.event_id,
-        )
-
     def to_fact(self, row: Row, seals: Mapping[KeyId, Seal]) -> Fact:
         """Raises Undecodable, or UnknownTopic for what newer code has written."""
         schema, body = _opened(row, seals)
@@ -92,7 +80,8 @@ class LogMapper(Mapper[UUID]):
             else _upcast(topic, schema, body)
         )
 
-    def _state(self, envelope: Envelope, keys: Keys) -> tuple[str, bytes]:
+    def to_body(self, envelope: Envelope, keys: Keys) -> tuple[str, bytes]:
+        """Topic and stored bytes."""
         fact = envelope.fact
         if isinstance(fact, SourceEvent):
             head = bytes((FROM_CALLER, _SOURCE_SCHEMA)) + envelope.fingerprint

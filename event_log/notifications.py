@@ -120,8 +120,8 @@ def _waits(move: Move) -> bool:
 
     Feedback that moves nothing leaves the row alone too: it may have been pulled forward.
     """
-    moved = any(not isinstance(event, FeedbackReceived) for event in move.events)
-    return moved and isinstance(move.state, Waiting | Parked)
+    waits = isinstance(move.state, Waiting | Parked)
+    return waits and any(not isinstance(event, FeedbackReceived) for event in move.events)
 
 
 def _envelopes(move: Move) -> list[Envelope]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 import eventsourcing.postgres as es
@@ -34,6 +34,17 @@ class LogEntry(StoredEvent):
 
     instance_id: str = ""
     event_id: UUID | None = None
+
+
+class Columns(TypedDict):
+    """Of the events to append, each an array of the same length."""
+
+    streams: list[UUID] | list[UUID | str]
+    versions: list[int]
+    topics: list[str]
+    states: list[bytes]
+    instances: list[str]
+    event_ids: list[UUID | None]
 
 
 class LogRecorder(es.PostgresApplicationRecorder):
@@ -70,25 +81,26 @@ class LogRecorder(es.PostgresApplicationRecorder):
         else:
             connection.execute(_queries.commit)
 
-    def insert(self, cursor: Cursor[Any], events: Sequence[StoredEvent]) -> None:
+    def insert(self, cursor: Cursor[Any], columns: Columns) -> None:
         """Append events in one statement, one binary array a column; the positions are its rows."""
-        instances = [event.instance_id if isinstance(event, LogEntry) else "" for event in events]
-        cursor.execute(
-            _queries.insert_events,
-            {
-                "streams": [event.originator_id for event in events],
-                "versions": [event.originator_version for event in events],
-                "topics": [event.topic for event in events],
-                "states": [event.state for event in events],
-                "instances": instances,
-                "event_ids": [event.event_id if isinstance(event, LogEntry) else None for event in events],
-            },
-            prepare=True,
-        )
+        cursor.execute(_queries.insert_events, columns, prepare=True)
 
     def _insert_stored_events(
         self, curs: Cursor[Any], stored_events: Sequence[StoredEvent], **_: object
     ) -> None:
         self._lock_table(curs)
         self._notify_channel(curs)
-        self.insert(curs, stored_events)
+        self.insert(curs, columns_of(stored_events))
+
+
+def columns_of(events: Sequence[StoredEvent]) -> Columns:
+    """What the library wraps singly."""
+    ours = [event if isinstance(event, LogEntry) else None for event in events]
+    return Columns(
+        streams=[event.originator_id for event in events],
+        versions=[event.originator_version for event in events],
+        topics=[event.topic for event in events],
+        states=[event.state for event in events],
+        instances=[event.instance_id if event else "" for event in ours],
+        event_ids=[event.event_id if event else None for event in ours],
+    )

@@ -13,7 +13,7 @@ from event_log.due_queue import Claim
 from event_log.envelope import RecordedEvent
 from event_log.errors import Undecodable
 from event_log.keyring import Owner
-from event_log.log import Log, read_streams
+from event_log.log import Log, read_stream, whole_streams
 from event_log.notifications import fold_stream
 from notification_domain.notification import Declined, Initial
 from notification_domain.recipients import Instance, Organisation, Session, User
@@ -27,16 +27,15 @@ _logger = logging.getLogger(__name__)
 class Loaded(msgspec.Struct, frozen=True):
     """One claimed notification with all that its delivery needs to know."""
 
-    held: Held
+    subject: Subject
     lost_claims: int
     recipient: Recipient
     code: str | None
     obstacle: Objection | None
 
     @property
-    def subject(self) -> Subject:
-        recipient = self.recipient
-        return Subject(self.held, recipient.user, recipient.version, recipient.user_id, recipient.around)
+    def held(self) -> Held:
+        return self.subject.held
 
 
 def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
@@ -44,24 +43,31 @@ def load(log: Log, claims: Sequence[Claim]) -> list[Loaded]:
 
     A stream this code cannot read (damaged, or written by newer code) is left out.
     """
-    streams = read_streams(log, [claim.notification for claim in claims])
-    held = [(claim, h) for claim in claims if (h := _held(claim, streams.get(claim.notification, [])))]
-    if not held:
-        return []
     with log.database.connection() as connection:
         cursor = connection.cursor(binary=True)
-        recipients = _recipients(log, cursor, [h for _, h in held])
-        codes = secret_store.reveal(cursor, log.secret_seal, [h.request.secret for _, h in held])
-        loaded = [
-            Loaded(h, claim.lost_claims, recipient, codes.get(h.request.secret), None)
-            for (claim, h), recipient in zip(held, recipients, strict=True)
-        ]
-        return _with_obstacles(log, cursor, loaded)
+        streams = whole_streams(log, cursor, [claim.notification for claim in claims])
+        read = [(claim, h) for claim in claims if (h := _held(claim, streams.get(claim.notification, [])))]
+        return _loaded(log, cursor, read) if read else []
+
+
+def _loaded(log: Log, cursor: LogCursor, read: Sequence[tuple[Claim, Held]]) -> list[Loaded]:
+    held = [h for _, h in read]
+    recipients = _recipients(log, cursor, held)
+    codes = secret_store.reveal(cursor, log.secret_seal, [h.request.secret for h in held])
+    subjects = [
+        Subject(h, one.user, one.version, one.user_id, one.around)
+        for h, one in zip(held, recipients, strict=True)
+    ]
+    found = objections(log, cursor, subjects)
+    return [
+        Loaded(subject, claim.lost_claims, recipient, codes.get(h.request.secret), what or _damage(recipient))
+        for (claim, h), subject, recipient, what in zip(read, subjects, recipients, found, strict=True)
+    ]
 
 
 def reload(log: Log, held: Held) -> Held:
     """The notification as the log has it now."""
-    events = read_streams(log, [held.notification]).get(held.notification, [])
+    events = read_stream(log, held.notification)
     state = fold_stream(events)
     assert not isinstance(state, Initial | Declined), "a notification that was requested stays so"
     return msgspec.structs.replace(held, state=state, version=len(events))
@@ -88,20 +94,21 @@ def _recipients(log: Log, cursor: LogCursor, held: Sequence[Held]) -> list[Recip
     user_ids = [h.request.user_id or _session_user(known, h) for h in held]
     wanted = {(h.instance, "instance") for h in held}
     for h, user_id in zip(held, user_ids, strict=True):
-        wanted |= {(h.instance, s) for s in subjects_of(user_id, h.request.organisation_id, "")}
-    known, damaged = _with_more(log, cursor, wanted, (known, damaged))
-    wanted = {
-        (h.instance, s) for h, u in zip(held, user_ids, strict=True) for s in _organisation(known, h, u)
-    }
-    known, damaged = _with_more(log, cursor, wanted - known.keys(), (known, damaged))
-    return [_recipient(known, damaged, h, user_id) for h, user_id in zip(held, user_ids, strict=True)]
+        wanted.update((h.instance, s) for s in subjects_of(user_id, h.request.organisation_id, ""))
+    _learn(log, cursor, wanted, (known, damaged))
+    organisations = [_organisation(known, h, u) for h, u in zip(held, user_ids, strict=True)]
+    named = {(h.instance, s) for h, subjects in zip(held, organisations, strict=True) for s in subjects}
+    _learn(log, cursor, named - wanted, (known, damaged))
+    return [
+        _recipient((known, damaged), h, user_id, organisation)
+        for h, user_id, organisation in zip(held, user_ids, organisations, strict=True)
+    ]
 
 
-def _with_more(
-    log: Log, cursor: LogCursor, wanted: set[Owner], before: tuple[Knowledge, Damaged]
-) -> tuple[Knowledge, Damaged]:
+def _learn(log: Log, cursor: LogCursor, wanted: set[Owner], into: tuple[Knowledge, Damaged]) -> None:
     found, damaged = load_readable(log, cursor, wanted)
-    return before[0] | found, before[1] | damaged
+    into[0].update(found)
+    into[1].update(damaged)
 
 
 def _session_user(known: Knowledge, held: Held) -> str:
@@ -115,24 +122,29 @@ def _organisation(known: Knowledge, held: Held, user_id: str) -> tuple[str, ...]
     return subjects_of("", held.request.organisation_id or of_user, "")
 
 
-def _recipient(known: Knowledge, damaged: Damaged, held: Held, user_id: str) -> Recipient:
+def _recipient(
+    read: tuple[Knowledge, Damaged], held: Held, user_id: str, organisation: tuple[str, ...]
+) -> Recipient:
+    known, damaged = read
     user = known.get((held.instance, f"user/{user_id}"))
-    subjects = subjects_of(user_id, "", "") + _organisation(known, held, user_id)
+    subjects = subjects_of(user_id, "", "") + organisation
     people = acquaintance(known, held.instance, subjects)
-    concerned = (held.request.source.subject, *subjects, "instance")
-    damage = next((damaged[held.instance, one] for one in concerned if (held.instance, one) in damaged), "")
     return Recipient(
-        damage=str(damage),
+        damage=_damage_among(damaged, held, subjects) if damaged else "",
         known=user is not None and _is_introduced(people.user),
         user_id=user_id,
         version=user.version if user else 0,
         user=people.user,
         organisation=people.organisation,
         instance=people.instance,
-        around=tuple(
-            _around(known, held, subject) for subject in (*_organisation(known, held, user_id), "instance")
-        ),
+        around=tuple(_around(known, held, subject) for subject in (*organisation, "instance")),
     )
+
+
+def _damage_among(damaged: Damaged, held: Held, subjects: Sequence[str]) -> str:
+    concerned = (held.request.source.subject, *subjects, "instance")
+    found = (damaged[held.instance, one] for one in concerned if (held.instance, one) in damaged)
+    return str(next(found, ""))
 
 
 def _around(known: Knowledge, held: Held, subject: str) -> Around:
@@ -147,14 +159,5 @@ def _is_introduced(user: User) -> bool:
     return bool(user.display_name or user.last_email or user.last_phone)
 
 
-def _with_obstacles(log: Log, cursor: LogCursor, loaded: Sequence[Loaded]) -> list[Loaded]:
-    subjects = [one.subject for one in loaded]
-    found = objections(log, cursor, subjects)
-    return [
-        msgspec.structs.replace(one, obstacle=what or _damage(one))
-        for one, what in zip(loaded, found, strict=True)
-    ]
-
-
-def _damage(one: Loaded) -> Doubt | None:
-    return Doubt(one.recipient.damage, "recipient") if one.recipient.damage else None
+def _damage(recipient: Recipient) -> Doubt | None:
+    return Doubt(recipient.damage, "recipient") if recipient.damage else None

@@ -225,6 +225,8 @@ def _may_be_over(command: Command) -> bool:
 
 def _objected(command: StartTransmission, objection: Objection | None) -> StartTransmission:
     match objection:
+        case None:
+            return command
         case Doubt(error):
             return replace(command, doubt=error)
         case _:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from event_log import due_queue
 from event_log.due_queue import BOTH, DueRow, Overtaken, Turn
-from event_log.recorder import LogEntry
+from event_log.recorder import LogEntry, columns_of
 from event_log.sql import load
 
 BASE = datetime(2029, 1, 1, tzinfo=UTC)
@@ -146,7 +146,7 @@ class Queue:
                 LogEntry(UUID(int=n), 1, "notification.requested", b"\x01\x01{}", instance_id="acme")
                 for n in numbers
             ]
-            self.log.recorder.insert(append.cursor, entries)
+            self.log.recorder.insert(append.cursor, columns_of(entries))
 
 
 def random_row(random: Random, number: int, *, crowd: bool) -> DueRow:

@@ -154,7 +154,8 @@ def store(fact: Fact, *, instance: str = "acme", stream: UUID = STREAM, version:
         fact=fact,
         fingerprint=bytes(range(32)),
     )
-    return LogMapper().to_entry(envelope, {(instance, "user/42"): (KEY_ID, seals()[KEY_ID])})
+    topic, state = LogMapper().to_body(envelope, {(instance, "user/42"): (KEY_ID, seals()[KEY_ID])})
+    return LogEntry(stream, version, topic, state, instance)
 
 
 def row(entry: LogEntry) -> Row:
