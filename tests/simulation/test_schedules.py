@@ -16,7 +16,7 @@ from benchmarks.simulated.schedule import Report, replay, run
 ROOT = Path(__file__).parent.parent.parent
 BITES = {
     "no second intent": 20,
-    "lease without fence": 20,
+    "lease without fence": 200,
     "park means resend": 1000,
     "a lost transmission is not announced": 100,
     "no write-back": 20,
