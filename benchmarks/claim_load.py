@@ -16,9 +16,10 @@ import msgspec
 
 from benchmarks.own_log import OwnLog
 from event_log import due_queue
-from event_log.due_queue import Claim, DueRow
+from event_log.due_queue import Claim, DueRow, Wanted, new_token
 from tidings.composition import clock
 from workers.active_instances import ActiveInstances
+from workers.round import Round
 from workers.worker_settings import WorkerSettings
 
 BATCH = 100
@@ -47,7 +48,8 @@ class ClaimLoad:
     def __init__(self, place: OwnLog, *, seed: int = 0, refill: bool = True) -> None:
         defaults = WorkerSettings()
         self._place = place
-        self._active = ActiveInstances(defaults.max_active_instances, defaults.handle_active_instances, clock)
+        active = ActiveInstances(defaults.max_active_instances, defaults.handle_active_instances, clock)
+        self._round = Round(active, clock)
         self._chance = Random(seed)
         self._refill = refill
 
@@ -71,18 +73,15 @@ class ClaimLoad:
 
     def _claim(self) -> list[Claim]:
         with self._place.log.database.connection() as connection:
-            cursor, now = connection.cursor(binary=True), clock()
-            claims = due_queue.claim(
-                cursor,
-                now,
+            wanted = Wanted(
+                now=clock(),
                 limit=BATCH,
                 lease=LEASE,
-                channels=["email", "sms"],
-                turn=self._active.turn(lambda: due_queue.instances_with_work(cursor, now)),
+                token=new_token(self._place.log.chance),
+                channels=("email", "sms"),
                 retries=(False,),
             )
-        self._active.note(claim.instance for claim in claims)
-        return claims
+            return self._round.take(connection.cursor(binary=True), wanted)
 
     def _others(self, claims: Sequence[Claim]) -> list[DueRow]:
         now = clock()

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from benchmarks.feeding import person, tell, trigger
 from event_log import due_queue
+from event_log.due_queue import Wanted, new_token
 from event_log.log import Log
 from notification_domain.backoff import RetryPolicy
 from notification_domain.notification import Command, RecordOutcome, StartAttempt, StartTransmission
@@ -43,9 +44,11 @@ def make_past(log: Log, notifications: int) -> None:
 
 def _claim(log: Log) -> list[Subject]:
     with log.database.connection() as connection:
-        claims = due_queue.claim(
-            connection.cursor(), clock(), limit=BATCH, lease=LEASE, channels=["email", "sms"]
+        cursor = connection.cursor()
+        wanted = Wanted(
+            now=clock(), limit=BATCH, lease=LEASE, token=new_token(log.chance), channels=("email", "sms")
         )
+        claims = due_queue.claim(cursor, wanted, due_queue.waiting(cursor, wanted))
     return [loaded.subject for loaded in load(log, claims)]
 
 

@@ -6,7 +6,8 @@ on purpose, because it is the one clock all workers share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -56,6 +57,9 @@ class Claim(msgspec.Struct, frozen=True):
     token: int
     lost_claims: int
     """Earlier claims that ended without a word since the last recorded outcome."""
+    place: int = 0
+    """Which of the places that were asked it comes from."""
+    due_at: datetime = NEVER
 
 
 def due_row(notification: UUID, instance: str, state: State) -> DueRow | None:
@@ -130,49 +134,101 @@ BOTH = (False, True)
 CODES = (0,)
 EVERYTHING = (0, 1, 2)
 """Priorities: codes, then notices, then invitations."""
+_AT_ONCE = 8
+"""Places that share a claim, where so many have as much; the others have their turn in the next."""
 
 
-def claim(  # noqa: PLR0913  # what is due, for whom, how long
-    cursor: Cursor[Any],
-    now: datetime,
-    *,
-    limit: int,
-    lease: timedelta,
-    channels: Sequence[str],
-    turn: Turn = NOBODYS_TURN,
-    retries: Sequence[bool] = BOTH,
-    priorities: Sequence[int] = EVERYTHING,
-    in_order: bool = False,
-    left_alone: Sequence[UUID] = (),
-) -> list[Claim]:
-    """Lease up to ``limit`` due notifications, round the instances, codes before invitations.
+def new_token(chance: Callable[[int], bytes]) -> int:
+    """A lease token that nobody else has: a random number below 2**63."""
+    return int.from_bytes(chance(8)) >> 1
 
-    With ``in_order`` one an instance at most, as they stand in the log, and none while the one in front is
-    leased. One short statement that takes no append lock. A row that lost two claims is taken alone, and
-    one that is ``left_alone`` is for others.
-    """
-    cursor.execute(
-        _queries.claim_in_order if in_order else _queries.claim,
-        {
-            "now": now,
-            "limit": limit,
-            "lease": lease,
-            "channels": list(channels),
-            "recent": list(turn.recent),
-            "after": turn.after,
-            "retries": list(retries),
-            "priorities": list(priorities),
-            "left_alone": list(left_alone),
-        },
-        prepare=True,
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be claimed, for whom and how long."""
+
+    now: datetime
+    limit: int
+    lease: timedelta
+    token: int
+    """Of all the leases of this claim."""
+    channels: Sequence[str]
+    retries: Sequence[bool] = BOTH
+    priorities: Sequence[int] = EVERYTHING
+    left_alone: Sequence[UUID] = ()
+    """For others."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where something is due: an instance's codes, say, that had no attempt yet."""
+
+    instance: str
+    priority: int
+    retry: bool
+    since: datetime
+    """Nothing that is due earlier is to be claimed there."""
+    unserved: str | None = None
+    """A channel that is paused, or that nobody serves: only what has expired is claimed."""
+
+
+def waiting(cursor: Cursor[Any], wanted: Wanted) -> list[Place]:
+    """Wherever there is something to claim, in no order: a look round the whole queue."""
+    cursor.execute(_queries.waiting, _parameters(wanted), prepare=True)
+    return [Place(*row) for row in cursor.fetchall()]
+
+
+def in_turn(places: Sequence[Place], turn: Turn) -> list[Place]:
+    """Codes before invitations; then who is not remembered, and then who was served longest ago."""
+    served = {instance: number for number, instance in enumerate(turn.recent)}
+    return sorted(
+        places,
+        key=lambda place: (
+            place.priority,
+            served.get(place.instance, -1),
+            place.instance <= turn.after,
+            place.instance,
+            place.retry,
+            place.unserved or "",
+        ),
     )
+
+
+def claim(cursor: Cursor[Any], wanted: Wanted, places: Sequence[Place]) -> list[Claim]:
+    """Lease what is due at these places, in their order, each its share.
+
+    One short statement that takes no append lock. A row that lost two claims is taken alone.
+    """
+    columns = {
+        "instances": [place.instance for place in places],
+        "priorities": [place.priority for place in places],
+        "retries": [place.retry for place in places],
+        "since": [place.since for place in places],
+        "unserved": [place.unserved for place in places],
+        "shares": shares(places, wanted.limit),
+    }
+    cursor.execute(_queries.claim, _parameters(wanted) | columns, prepare=True)
     return [Claim(*row) for row in cursor.fetchall()]
 
 
-def instances_with_work(cursor: Cursor[Any], now: datetime) -> list[str]:
-    """Those where something is due, the one that waits longest first."""
-    cursor.execute(_queries.instances_with_work, {"now": now})
-    return [instance for (instance,) in cursor.fetchall()]
+def shares(places: Sequence[Place], limit: int) -> list[int]:
+    """How much of a claim each may have: the same within a priority, and the last one what is left."""
+    crowds = Counter(place.priority for place in places)
+    equal = [-(-limit // min(crowds[place.priority], _AT_ONCE)) for place in places]
+    return [*equal[:-1], limit]
+
+
+def claim_in_order(cursor: Cursor[Any], wanted: Wanted, turn: Turn = NOBODYS_TURN) -> list[Claim]:
+    """Lease one an instance at most, as they stand in the log, and none while the one in front is leased."""
+    turns = {"recent": list(turn.recent), "after": turn.after}
+    cursor.execute(_queries.claim_in_order, _parameters(wanted) | turns, prepare=True)
+    return [Claim(*row) for row in cursor.fetchall()]
+
+
+def _parameters(wanted: Wanted) -> dict[str, object]:
+    return {
+        name: list(value) if isinstance(value, tuple | list) else value
+        for name in Wanted.__struct_fields__
+        for value in [getattr(wanted, name)]
+    }
 
 
 class Standing(msgspec.Struct, frozen=True):

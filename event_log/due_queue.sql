@@ -32,125 +32,139 @@ UPDATE due_notifications d
    AND d.due_at > later.recorded_at
    AND d.not_before < '9999-01-01'
 
--- name: claim
-WITH RECURSIVE instances (instance_id) AS (
-    (SELECT instance_id FROM due_notifications ORDER BY instance_id LIMIT 1)
+-- name: waiting
+-- Where something is to be claimed, and since when: an instance, a priority, first attempts or retries. Who has
+-- anything open is found by going from one instance and channel to the next in the index.
+WITH RECURSIVE open (instance_id, channel) AS (
+    (SELECT instance_id, channel FROM due_notifications
+      WHERE not_before < '9999-01-01 00:00:00+00'
+      ORDER BY instance_id, channel
+      LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.instance_id FROM due_notifications d
-             WHERE d.instance_id > i.instance_id ORDER BY d.instance_id LIMIT 1)
-      FROM instances i
-     WHERE i.instance_id IS NOT NULL
-),
--- Who was served longest ago comes first, and before them who is not remembered at all.
-served AS MATERIALIZED (
-    SELECT i.instance_id,
-           row_number() OVER (
-               ORDER BY lately.served_before NULLS FIRST, i.instance_id <= %(after)s, i.instance_id) AS place
-      FROM instances i
-      LEFT JOIN unnest(%(recent)s::text[]) WITH ORDINALITY AS lately (instance_id, served_before)
-        ON lately.instance_id = i.instance_id
-     WHERE i.instance_id IS NOT NULL
-     ORDER BY place
-),
--- The first that have anything to claim, codes before invitations, looked for one by one and no further than
--- to the limit: whoever stands behind so many has no turn in this claim.
-crowd AS MATERIALIZED (
-    SELECT i.instance_id, i.place, i.channels, p.priority
-      FROM unnest(%(priorities)s::smallint[]) AS p (priority)
+    SELECT next.instance_id, next.channel
+      FROM open
      CROSS JOIN LATERAL (
-         SELECT s.instance_id, s.place, s.channels
-           FROM (SELECT s.instance_id, s.place,
-                        -- What is paused is not claimed, for one instance or, with an empty name, for all.
-                        ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
-                               WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
-                                                  WHERE p.instance_id IN ('', s.instance_id)
-                                                    AND p.channel IN ('', mine.channel))) AS channels
-                   FROM served s
-                  ORDER BY s.place
-                 OFFSET 0) AS s
-          WHERE (SELECT d.due_at FROM due_notifications d
-                  WHERE d.instance_id = s.instance_id
-                    AND d.priority = p.priority
-                    AND d.retry = ANY(%(retries)s)
+         SELECT d.instance_id, d.channel
+           FROM due_notifications d
+          WHERE (d.instance_id, d.channel) > (open.instance_id, open.channel)
+            AND d.not_before < '9999-01-01 00:00:00+00'
+          ORDER BY d.instance_id, d.channel
+          LIMIT 1) AS next
+),
+-- What is paused is not claimed, for one instance or, with an empty name, for all.
+told AS MATERIALIZED (
+    SELECT instance_id, channel,
+           channel = ANY(%(channels)s::text[])
+           AND NOT EXISTS (SELECT 1 FROM delivery_pauses p
+                            WHERE p.instance_id IN ('', open.instance_id)
+                              AND p.channel IN ('', open.channel)) AS is_served
+      FROM open
+),
+served AS (
+    SELECT instance_id, array_agg(channel) AS channels FROM told WHERE is_served GROUP BY instance_id
+)
+SELECT s.instance_id, p.priority, k.retry, first.due_at, NULL
+  FROM served s
+ CROSS JOIN unnest(%(priorities)s::bigint[]) AS p (priority)
+ CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
+ CROSS JOIN LATERAL (
+     SELECT d.due_at
+       FROM due_notifications d
+      WHERE d.instance_id = s.instance_id
+        AND d.priority = p.priority
+        AND d.retry = k.retry
+        AND d.due_at <= %(now)s
+        AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+        AND d.channel = ANY(s.channels)
+        AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
+      ORDER BY d.due_at
+      LIMIT 1) AS first
+UNION ALL
+-- Expiry runs on where nobody sends.
+SELECT t.instance_id, first.priority, first.retry, first.due_at, t.channel
+  FROM told t
+ CROSS JOIN LATERAL (
+     SELECT d.priority, d.retry, d.due_at
+       FROM due_notifications d
+      WHERE d.instance_id = t.instance_id
+        AND d.channel = t.channel
+        AND d.expires_at <= %(now)s
+        AND d.not_before < '9999-01-01 00:00:00+00'
+        AND d.priority = ANY(%(priorities)s::bigint[])
+        AND d.retry = ANY(%(retries)s::boolean[])
+        AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+        AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
+      ORDER BY d.expires_at
+      LIMIT 1) AS first
+ WHERE NOT t.is_served
+
+-- name: claim
+-- From each of these places its share, the longest due first, until there are enough.
+WITH due AS (
+    SELECT d.notification_id, d.claims, place.number
+      FROM unnest(%(instances)s::text[], %(priorities)s::bigint[], %(retries)s::boolean[],
+                  %(since)s::timestamptz[], %(unserved)s::text[], %(shares)s::bigint[])
+           WITH ORDINALITY AS place (instance_id, priority, retry, since, channel, share, number)
+     CROSS JOIN LATERAL (
+         SELECT ARRAY(SELECT channel FROM unnest(%(channels)s::text[]) AS mine (channel)
+                       WHERE NOT EXISTS (SELECT 1 FROM delivery_pauses p
+                                          WHERE p.instance_id IN ('', place.instance_id)
+                                            AND p.channel IN ('', mine.channel))) AS channels
+         OFFSET 0) AS served
+     CROSS JOIN LATERAL (
+         SELECT d.notification_id, d.claims
+           FROM (SELECT d.notification_id, d.claims
+                   FROM due_notifications d
+                  WHERE place.channel IS NULL
+                    AND d.instance_id = place.instance_id
+                    AND d.priority = place.priority
+                    AND d.retry = place.retry
+                    AND d.due_at >= place.since
                     AND d.due_at <= %(now)s
                     AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                    AND d.channel = ANY(s.channels)
+                    AND d.channel = ANY(served.channels)
                     AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
-                  ORDER BY d.retry, d.due_at
-                  LIMIT 1) IS NOT NULL
-             OR (SELECT d.expires_at FROM due_notifications d
-                  WHERE d.instance_id = s.instance_id
-                    AND d.priority = p.priority
-                    AND d.retry = ANY(%(retries)s)
+                  ORDER BY d.due_at
+                  LIMIT place.share
+                    FOR UPDATE SKIP LOCKED) AS d
+          UNION ALL
+         SELECT d.notification_id, d.claims
+           FROM (SELECT d.notification_id, d.claims
+                   FROM due_notifications d
+                  WHERE d.instance_id = place.instance_id
+                    AND d.channel = place.channel
                     AND d.expires_at <= %(now)s
                     AND d.not_before < '9999-01-01 00:00:00+00'
+                    AND d.priority = place.priority
+                    AND d.retry = place.retry
                     AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                    AND d.channel <> ALL(s.channels)
+                    AND d.channel <> ALL(served.channels)
                     AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
-                  ORDER BY d.priority, d.expires_at
-                  LIMIT 1) IS NOT NULL
-          ORDER BY s.place) AS i
-     LIMIT %(limit)s
-),
-due AS (
-    SELECT candidate.*, i.place
-      FROM (SELECT crowd.*, count(*) OVER (PARTITION BY priority) AS others FROM crowd) AS i
-     CROSS JOIN unnest(%(retries)s::boolean[]) AS k (retry)
-     -- The first row of each of the others goes before anybody's second: no more than these can have a turn.
-     CROSS JOIN LATERAL (
-         SELECT d.notification_id, d.priority, d.claims,
-                row_number() OVER (ORDER BY d.due_at) AS turn
-           FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
-                   FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
-                           FROM due_notifications d
-                          WHERE d.instance_id = i.instance_id
-                            AND d.priority = i.priority
-                            AND d.retry = k.retry
-                            AND d.due_at <= %(now)s
-                            AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                            AND d.channel = ANY(i.channels)
-                            AND i.channels <> '{}'
-                            AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
-                          ORDER BY d.due_at
-                          LIMIT %(limit)s - i.others + 1
-                            FOR UPDATE SKIP LOCKED) AS d
-                  UNION ALL
-                 -- Expiry runs on where nobody sends; an index of its own finds it in any backlog.
-                 SELECT d.notification_id, d.priority, d.claims, d.due_at
-                   FROM (SELECT d.notification_id, d.priority, d.claims, d.due_at
-                           FROM due_notifications d
-                          WHERE d.instance_id = i.instance_id
-                            AND d.priority = i.priority
-                            AND d.retry = k.retry
-                            AND d.expires_at <= %(now)s
-                            AND d.not_before < '9999-01-01 00:00:00+00'
-                            AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                            AND d.channel <> ALL(i.channels)
-                            AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
-                          ORDER BY d.expires_at
-                          LIMIT %(limit)s - i.others + 1
-                            FOR UPDATE SKIP LOCKED) AS d) AS d
-     ) AS candidate
-     ORDER BY candidate.priority, candidate.turn, i.place
+                  ORDER BY d.expires_at
+                  LIMIT place.share
+                    FOR UPDATE SKIP LOCKED) AS d) AS d
+     ORDER BY place.number
      LIMIT %(limit)s
 ),
 -- What has lost two claims may be what kills its worker: when its turn comes it is taken alone.
 first AS (
-    SELECT notification_id, claims FROM due LIMIT 1
+    SELECT notification_id, claims, number FROM due LIMIT 1
 ),
 chosen AS (
-    SELECT notification_id FROM first WHERE claims >= 2
+    SELECT notification_id, number FROM first WHERE claims >= 2
     UNION ALL
-    SELECT notification_id FROM due WHERE claims < 2 AND NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
+    SELECT notification_id, number FROM due
+     WHERE claims < 2 AND NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
 )
 UPDATE due_notifications d
-   SET lease_token = nextval('lease_tokens'),
+   SET lease_token = %(token)s,
        lease_until = clock_timestamp() + %(lease)s,
        -- Bounded: what can never be read is claimed for ever, and must not overflow everybody's claim.
        claims = least(d.claims + 1, 10000)
-  FROM chosen
+  -- A claim that is lost in a crash is no harm, so it waits for no disk (ADR 8).
+  FROM chosen, set_config('synchronous_commit', 'off', true)
  WHERE d.notification_id = chosen.notification_id
-RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1
+RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1, chosen.number - 1, d.due_at
 
 -- name: claim_in_order
 -- The first in the log of what is due in an instance is its head; nothing behind it is taken while somebody
@@ -261,36 +275,12 @@ chosen AS (
        FOR UPDATE SKIP LOCKED
 )
 UPDATE due_notifications d
-   SET lease_token = nextval('lease_tokens'),
+   SET lease_token = %(token)s,
        lease_until = clock_timestamp() + %(lease)s,
        claims = least(d.claims + 1, 10000)
-  FROM chosen
+  FROM chosen, set_config('synchronous_commit', 'off', true)
  WHERE d.notification_id = chosen.notification_id
 RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1
-
--- name: instances_with_work
--- Those where something is due, the one that waits longest first.
-WITH RECURSIVE instances (instance_id) AS (
-    (SELECT instance_id FROM due_notifications ORDER BY instance_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT d.instance_id FROM due_notifications d
-             WHERE d.instance_id > i.instance_id ORDER BY d.instance_id LIMIT 1)
-      FROM instances i
-     WHERE i.instance_id IS NOT NULL
-)
-SELECT i.instance_id
-  FROM instances i
- CROSS JOIN LATERAL (
-     SELECT min(first.due_at) AS since
-       FROM (VALUES (0), (1), (2)) AS p (priority)
-      CROSS JOIN (VALUES (false), (true)) AS k (retry)
-      CROSS JOIN LATERAL (
-          SELECT d.due_at FROM due_notifications d
-           WHERE d.instance_id = i.instance_id AND d.priority = p.priority AND d.retry = k.retry
-           ORDER BY d.due_at LIMIT 1) AS first
- ) AS waiting
- WHERE waiting.since <= %(now)s
- ORDER BY waiting.since, i.instance_id
 
 -- name: held
 -- With the versions of their streams, and of the streams of their causes where these are to be written to.

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from event_log import due_queue, feedback
 from event_log.callbacks import Reference
-from event_log.due_queue import Claim
+from event_log.due_queue import Claim, Wanted, new_token
 from event_log.errors import EventLogError, LogUnavailable
 from event_log.failpoints import failpoint
 from event_log.log import Log
@@ -30,6 +30,7 @@ from workers.delivery import Delivery
 from workers.preparing import Prepared
 from workers.recorder import Recorder
 from workers.recording import Advanced, Held, Step, Subject
+from workers.round import Round
 from workers.routes import FixedRoutes, Route, Routes
 from workers.stages import Stage
 from workers.starting import Starting
@@ -71,9 +72,10 @@ class Worker:
         # Waiting for a turn is no part of an attempt: the dispatch time-out begins with the turn.
         self._turns: WeakKeyDictionary[Channel, Turns] = WeakKeyDictionary()
         self._starting = Starting(log, self._routes, settings, clock, chance)
-        self._active = ActiveInstances(settings.max_active_instances, settings.handle_active_instances, clock)
+        active = ActiveInstances(settings.max_active_instances, settings.handle_active_instances, clock)
+        self._rounds = {pool: Round(active, clock, in_order=pool.in_order) for pool in settings.pools()}
         self._claims = [
-            Claims(pool, self._claim, self._starting.start, self._set_off) for pool in settings.pools()
+            Claims(pool, self._claim, self._starting.start, self._set_off) for pool in self._rounds
         ]
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._crowds: Counter[str] = Counter()
@@ -112,22 +114,21 @@ class Worker:
 
     def _claim(self, pool: Pool) -> list[Claim]:
         with self._log.database.connection() as connection:
-            cursor, now = connection.cursor(binary=True), self._clock()
-            claims = due_queue.claim(
-                cursor,
-                now,
-                limit=pool.batch,
-                lease=self._settings.lease,
-                channels=list(self._routes.channels()),
-                turn=self._active.turn(lambda: due_queue.instances_with_work(cursor, now)),
-                retries=pool.retries,
-                priorities=pool.priorities,
-                in_order=pool.in_order,
-                left_alone=self._starting.left_alone.notifications(),
-            )
+            claims = self._rounds[pool].take(connection.cursor(binary=True), self._wanted(pool))
         failpoint("worker.claimed")
-        self._active.note(claim.instance for claim in claims)
         return claims
+
+    def _wanted(self, pool: Pool) -> Wanted:
+        return Wanted(
+            now=self._clock(),
+            limit=pool.batch,
+            lease=self._settings.lease,
+            token=new_token(self._log.chance),
+            channels=tuple(self._routes.channels()),
+            retries=pool.retries,
+            priorities=pool.priorities,
+            left_alone=self._starting.left_alone.notifications(),
+        )
 
     # --- load, prepare, start ---------------------------------------------------------------------
 

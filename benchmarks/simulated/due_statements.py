@@ -65,29 +65,39 @@ def pull_forward(tables: Tables, p: Parameters) -> Result:
     return moved
 
 
-def claim(tables: Tables, p: Parameters) -> Result:
-    due = _in_turn(tables, p)
-    alone = bool(due) and due[0].claims >= 2
-    chosen = due[:1] if alone else [row for row in due if row.claims < 2]
-    return [_lease(tables, row, p) for row in chosen]
-
-
-def _in_turn(tables: Tables, p: Parameters) -> list[Due]:
-    """Round the instances, codes before invitations."""
-    candidates: list[tuple[int, int, int, bool, str, Due]] = []
+def waiting(tables: Tables, p: Parameters) -> Result:
+    """Where something is to be claimed: what is due on channels that are served, what expired on others."""
+    found: list[tuple[Any, ...]] = []
     for instance in sorted({row.instance_id for row in tables.due.values()}):
-        served_before = p["recent"].index(instance) if instance in p["recent"] else -1
-        had_its_turn = instance <= p["after"]
         channels = _served(tables, instance, p)
+        free = [row for row in _free(tables, p) if row.instance_id == instance]
         for priority in p["priorities"]:
             for retry in p["retries"]:
-                rows = _candidates(tables, instance, (priority, retry), channels, p)
-                candidates += [
-                    (priority, turn, served_before, had_its_turn, instance, row)
-                    for turn, row in enumerate(rows)
-                ]
-    candidates.sort(key=lambda one: one[:5])
-    return [one[5] for one in candidates[: p["limit"]]]
+                due = [row for row in free if (row.priority, row.retry) == (priority, retry)]
+                moments = [row.due_at for row in due if row.due_at <= p["now"] and row.channel in channels]
+                found += [(instance, priority, retry, min(moments), None)] if moments else []
+        wanted = [row for row in free if row.priority in p["priorities"] and row.retry in p["retries"]]
+        for channel in sorted({row.channel for row in wanted} - set(channels)):
+            expired = [row for row in wanted if row.channel == channel and _has_expired(row, p)]
+            first = min(expired, key=lambda row: row.expires_at, default=None)
+            found += [(instance, first.priority, first.retry, first.due_at, channel)] if first else []
+    return found
+
+
+def claim(tables: Tables, p: Parameters) -> Result:
+    due = _in_turn(tables, p)
+    alone = bool(due) and due[0][1].claims >= 2
+    chosen = due[:1] if alone else [(number, row) for number, row in due if row.claims < 2]
+    return [(*_lease(tables, row, p), number, row.due_at) for number, row in chosen]
+
+
+def _in_turn(tables: Tables, p: Parameters) -> list[tuple[int, Due]]:
+    """From place to place, each its share, with the number of the place."""
+    columns = (p[name] for name in ("instances", "priorities", "retries", "since", "unserved", "shares"))
+    found: list[tuple[int, Due]] = []
+    for number, (*place, share) in enumerate(zip(*columns, strict=True)):
+        found += [(number, row) for row in _candidates(tables, tuple(place), p)[:share]]
+    return found[: p["limit"]]
 
 
 def claim_in_order(tables: Tables, p: Parameters) -> Result:
@@ -155,36 +165,37 @@ def _served(tables: Tables, instance: str, p: Parameters) -> list[str]:
     ]
 
 
-def _candidates(
-    tables: Tables, instance: str, kind: tuple[int, bool], channels: list[str], p: Parameters
-) -> list[Due]:
+def _candidates(tables: Tables, place: tuple[Any, ...], p: Parameters) -> list[Due]:
+    instance, priority, retry, since, unserved = place
+    channels = _served(tables, instance, p)
+    kind = (instance, priority, retry)
+    free = [row for row in _free(tables, p) if (row.instance_id, row.priority, row.retry) == kind]
+    if unserved is not None:
+        expired = [row for row in free if row.channel == unserved and _has_expired(row, p)]
+        return sorted((row for row in expired if row.channel not in channels), key=lambda row: row.expires_at)
+    due = [row for row in free if since <= row.due_at <= p["now"] and row.channel in channels]
+    return sorted(due, key=lambda row: row.due_at)
+
+
+def _free(tables: Tables, p: Parameters) -> list[Due]:
     now = tables.now()
-    free = [
+    return [
         row
         for row in tables.due.values()
-        if row.instance_id == instance
-        and (row.priority, row.retry) == kind
-        and (row.lease_until is None or row.lease_until < now)
-        and row.notification_id not in p["left_alone"]
+        if (row.lease_until is None or row.lease_until < now) and row.notification_id not in p["left_alone"]
     ]
-    due = [row for row in free if row.due_at <= p["now"] and row.channel in channels]
-    expired = [
-        row
-        for row in free
-        if row.expires_at <= p["now"] and row.not_before < _PARKED_FROM and row.channel not in channels
-    ]
-    due.sort(key=lambda row: row.due_at)
-    expired.sort(key=lambda row: row.expires_at)
-    both = due[: p["limit"]] + expired[: p["limit"]]
-    return sorted(both, key=lambda row: row.due_at)
+
+
+def _has_expired(row: Due, p: Parameters) -> bool:
+    """What is parked has expired too, and waits for a person."""
+    return bool(row.expires_at <= p["now"] and row.not_before < _PARKED_FROM)
 
 
 def _lease(tables: Tables, row: Due, p: Parameters) -> tuple[Any, ...]:
-    token = tables.next_token()
     claims = min(row.claims + 1, 10000)
-    leased = replace(row, lease_token=token, lease_until=tables.now() + p["lease"], claims=claims)
+    leased = replace(row, lease_token=p["token"], lease_until=tables.now() + p["lease"], claims=claims)
     tables.due.put(row.notification_id, leased)
-    return (row.notification_id, row.instance_id, token, claims - 1)
+    return (row.notification_id, row.instance_id, p["token"], claims - 1)
 
 
 def held(tables: Tables, p: Parameters) -> Result:
@@ -204,14 +215,6 @@ def held(tables: Tables, p: Parameters) -> Result:
 def _version(tables: Tables, stream: UUID) -> int | None:
     known = tables.streams.get(stream)
     return known[-1][3] if known else None
-
-
-def instances_with_work(tables: Tables, p: Parameters) -> Result:
-    since: dict[str, datetime] = {}
-    for row in tables.due.values():
-        since[row.instance_id] = min(row.due_at, since.get(row.instance_id, row.due_at))
-    waiting = sorted((due_at, instance) for instance, due_at in since.items() if due_at <= p["now"])
-    return [(instance,) for _, instance in waiting]
 
 
 def renew(tables: Tables, p: Parameters) -> Result:

@@ -223,6 +223,7 @@ class ModelLog(Log):
 
     def __init__(self, database: ModelDatabase, chance: Callable[[int], bytes]) -> None:
         self.database = database  # type: ignore[assignment]  # stands in for it
+        self.chance = chance
         self.keyring = Keyring(KEY, chance)
         self.secret_seal = Seal(KEY.derive("secrets"), chance)
         self.callback_seal = Seal(KEY.derive("callbacks"), chance)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from event_log import due_queue
-from event_log.due_queue import BOTH, DueRow, Overtaken, Turn
+from event_log.due_queue import BOTH, NOBODYS_TURN, DueRow, Overtaken, Place, Turn, Wanted
 from event_log.recorder import LogEntry, columns_of
 from event_log.sql import load
 
@@ -55,6 +56,9 @@ class Queue:
         self.log = log
         self._modelled = modelled
         self.tokens: dict[UUID, int] = {}
+        self.places: list[Place] = []
+        """Of the last look."""
+        self._unused = count(1_000_000, 1_000)
 
     def put(self, *rows: DueRow) -> None:
         with self.log.appending() as append:
@@ -69,10 +73,22 @@ class Queue:
             due_queue.pull_forward(append.cursor, overtaken)
 
     def claim(self, minutes: float = 0.0, **given: Any) -> list[tuple[int, int]]:  # noqa: ANN401  # as the real one's
-        """Numbers of what was claimed and the claims they had lost, sorted."""
+        """Numbers of what was claimed and the claims they had lost, sorted.
+
+        From the places of the last look when they are ``known``.
+        """
         asked: dict[str, Any] = {"limit": 100, "lease": LEASE, "channels": CHANNELS} | given
+        turn, in_order = asked.pop("turn", NOBODYS_TURN), asked.pop("in_order", False)
+        known = asked.pop("known", False)
+        wanted = Wanted(now=at(minutes), token=next(self._unused), **asked)
         with self.log.database.connection() as connection:
-            claims = due_queue.claim(connection.cursor(), at(minutes), **asked)
+            cursor = connection.cursor()
+            if in_order:
+                claims = due_queue.claim_in_order(cursor, wanted, turn)
+            else:
+                if not known:
+                    self.places = due_queue.in_turn(due_queue.waiting(cursor, wanted), turn)
+                claims = due_queue.claim(cursor, wanted, self.places) if self.places else []
         self.tokens |= {claim.notification: claim.token for claim in claims}
         return sorted((claim.notification.int, claim.lost_claims) for claim in claims)
 
@@ -109,7 +125,8 @@ class Queue:
     def figures(self, minutes: float) -> tuple[Any, ...]:
         with self.log.database.connection() as connection:
             cursor = connection.cursor()
-            waiting = due_queue.instances_with_work(cursor, at(minutes))
+            wanted = Wanted(now=at(minutes), limit=1, lease=LEASE, token=0, channels=CHANNELS)
+            waiting = due_queue.in_turn(due_queue.waiting(cursor, wanted), NOBODYS_TURN)
             return due_queue.next_due(cursor), due_queue.depth(cursor, at(minutes)), waiting
 
     def next_due(self, otherwise: float) -> float:
@@ -194,6 +211,7 @@ def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever t
                     random.choice(((), ("beta",), ("gamma", "acme"))), random.choice(("", "acme", "beta"))
                 ),
                 retries=random.choice((BOTH, (True,), (False,))),
+                known=random.random() < 0.3,
             )
         case 8:
             held = queue.held(*numbers, wrong=wrong), queue.versions_of_causes(*numbers)

@@ -32,11 +32,19 @@ from workers import delivery, loading, recorder, recording, starting, worker
 
 PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     # Claim and fence, as statements and around them.
-    ("claim", due_statements, ("claim", "_in_turn", "_served", "_candidates", "_lease")),
+    (
+        "claim",
+        due_statements,
+        ("waiting", "claim", "_in_turn", "_served", "_candidates", "_free", "_has_expired", "_lease"),
+    ),
     ("claim in order", due_statements, ("claim_in_order", "_head", "_expired")),
     ("fence", due_statements, ("held", "renew", "release", "_claimed")),
     ("queue", due_statements, ("put", "remove", "pull_forward")),
-    ("due_queue", due_queue, ("due_row", "put", "remove", "claim", "held", "renew", "release")),
+    (
+        "due_queue",
+        due_queue,
+        ("due_row", "put", "remove", "in_turn", "claim", "shares", "held", "renew", "release"),
+    ),
     ("versions", log.Append, ("versions",)),
     (
         "recording",

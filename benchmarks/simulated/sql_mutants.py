@@ -26,7 +26,17 @@ from event_log.migrations import migrate
 from event_log.sql import Queries, load
 from tidings.postgres.use import embedded_postgres
 
-STATEMENTS = ("claim", "claim_in_order", "held", "renew", "release", "put", "remove", "pull_forward")
+STATEMENTS = (
+    "waiting",
+    "claim",
+    "claim_in_order",
+    "held",
+    "renew",
+    "release",
+    "put",
+    "remove",
+    "pull_forward",
+)
 _MIGRATIONS = Path(__file__).parent.parent.parent / "migrations"
 _CHANGES: tuple[tuple[str, str], ...] = (
     (r" < ", " <= "), (r" < ", " > "), (r" <= ", " < "), (r" <= ", " > "), (r" > ", " >= "), (r" > ", " <= "),

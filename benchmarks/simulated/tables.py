@@ -83,7 +83,6 @@ class Tables:
         self.tracking = Table(self)
         self.quarantine = Table(self)
         self.last_position = 0
-        self.last_token = 0
         self.wakes: list[str] = []
 
     def now(self) -> datetime:
@@ -94,10 +93,6 @@ class Tables:
         """As a sequence does: never given back."""
         self.last_position += 1
         return self.last_position
-
-    def next_token(self) -> int:
-        self.last_token += 1
-        return self.last_token
 
     def add_event(self, row: EventRow, event_id: UUID | None) -> None:
         self.events.put((row[2], row[3]), row)

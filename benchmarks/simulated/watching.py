@@ -29,6 +29,8 @@ class Watch:
         self._world = world
         self._shown: set[tuple[UUID, int]] = set()
         """Leases that were shown to the fence last; of one notification there may be an old one too."""
+        self._given: set[tuple[UUID, int]] = set()
+        """Every lease there was."""
         self._tokens: dict[UUID, int] = {}
         """Whose attempt the newest one is, by notification."""
         self._refused: dict[UUID, int] = {}
@@ -46,14 +48,15 @@ class Watch:
         now = self._world.tables.now()
 
         def look_again(rows: list[Any]) -> None:
-            for notification, _, token, lost in rows:
+            for notification, _, token, lost, *_ in rows:
                 row = before[notification]
                 if row.lease_until is not None and row.lease_until >= now:
                     self._broken(f"a running lease of {notification} was taken")
                 if row.due_at > p["now"] and row.expires_at > p["now"]:
                     self._broken(f"{notification} was claimed before it is due")
-                if row.lease_token is not None and token <= row.lease_token:
+                if (notification, token) in self._given:
                     self._broken("a lease token was given twice")
+                self._given.add((notification, token))
                 if lost != self._claims.get(notification, 0):
                     self._broken(
                         f"{notification} lost {self._claims.get(notification, 0)} claims, not {lost}"

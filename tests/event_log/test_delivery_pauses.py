@@ -13,6 +13,7 @@ from event_log.delivery_pauses import EVERYWHERE, pause, pauses, resume
 from event_log.due_queue import NEVER, DueRow
 from event_log.log import Log
 from event_log.wakeups import Wakeups
+from tests.claims import claim
 from tests.conftest import Clock
 from tests.event_log.waiting import wait_until
 from tests.swept import swept_database
@@ -32,13 +33,11 @@ def claimed(log: Log, clock: Clock) -> Claimed:
     def take() -> list[tuple[str, str]]:
         with log.database.connection() as connection:
             cursor = connection.cursor()
-            claims = due_queue.claim(
-                cursor, clock(), limit=100, lease=timedelta(minutes=1), channels=["email", "sms"]
-            )
-            due_queue.release(cursor, [(claim.notification, claim.token) for claim in claims])
+            claims = claim(cursor, clock())
+            due_queue.release(cursor, [(one.notification, one.token) for one in claims])
             cursor.execute("SELECT notification_id, channel FROM due_notifications")
             channels = dict(cursor.fetchall())
-        return sorted((claim.instance, channels[claim.notification]) for claim in claims)
+        return sorted((one.instance, channels[one.notification]) for one in claims)
 
     return take
 

@@ -35,6 +35,7 @@ from notification_domain.notification_events import (
 )
 from notification_domain.outcomes import Delivered, Unknown
 from notification_domain.policies import Deployment
+from tests.claims import claim
 from tests.conftest import Clock
 from tests.story import Story
 from tests.swept import swept_database
@@ -82,13 +83,7 @@ class Desk:
 
     def claim(self) -> Subject:
         with self.log.database.connection() as connection:
-            claims = due_queue.claim(
-                connection.cursor(),
-                self.clock(),
-                limit=100,
-                lease=timedelta(minutes=5),
-                channels=["email", "sms"],
-            )
+            claims = claim(connection.cursor(), self.clock(), lease=timedelta(minutes=5))
         (subject,) = [one.subject for one in load(self.log, claims) if one.held.notification == self.id]
         return subject
 
@@ -284,9 +279,7 @@ def test_what_an_earlier_cycle_wrote_back_does_not_stand_against_the_new_one(des
 
 def _claimed(desk: Desk) -> due_queue.Claim:
     with desk.log.database.connection() as connection:
-        (claimed,) = due_queue.claim(
-            connection.cursor(), desk.clock(), limit=1, lease=timedelta(minutes=1), channels=["email"]
-        )
+        (claimed,) = claim(connection.cursor(), desk.clock(), limit=1)
     return claimed
 
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import psycopg
 
-from event_log import due_queue
 from event_log.delivery_pauses import pause, resume
 from event_log.intake import CallerEvent, append
 from event_log.log import Log
@@ -22,6 +21,7 @@ from projections.following import trailing_round
 from projections.handler import handle_batch
 from projections.history import History
 from projections.recipients import opened
+from tests.claims import claim as claim_due
 from workers.loading import load
 from workers.recording import Advanced, Step, Subject, advance
 
@@ -77,9 +77,7 @@ def follow(log: Log, clock: Clock) -> None:
 
 def claim(log: Log, clock: Clock, limit: int) -> list[Subject]:
     with log.database.connection() as connection:
-        claims = due_queue.claim(
-            connection.cursor(), clock(), limit=limit, lease=LEASE, channels=["email", "sms"]
-        )
+        claims = claim_due(connection.cursor(), clock(), limit=limit, lease=LEASE)
     return [loaded.subject for loaded in load(log, claims)]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from event_log import due_queue
 from event_log.database import Database
+from event_log.due_queue import Wanted
 from event_log.errors import EventLogError
 from tests.workers.conftest import Office, until
 from tests.workers.gates import Gate
@@ -80,6 +81,10 @@ async def test_whose_turn_it_is_is_asked_of_the_queue_and_not_of_the_log(
         owner.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         with office.log.database.connection() as connection:
             connection.execute("SET statement_timeout = '2s'")
-            assert due_queue.instances_with_work(connection.cursor(), office.clock()) == ["acme"]
+            wanted = Wanted(
+                now=office.clock(), limit=1, lease=timedelta(minutes=1), token=1, channels=("email", "sms")
+            )
+            (place,) = due_queue.waiting(connection.cursor(), wanted)
+            assert place.instance == "acme"
             connection.execute("RESET statement_timeout")
         assert len(office.claim()) == 1

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from event_log import due_queue
 from event_log.due_queue import Claim
 from event_log.log import Log
 from notification_domain.notification_events import Aftermath, OutcomeUnknown
+from tests.claims import claim
 from tests.conftest import Clock
 from tests.story import Story
 from tests.tidings.worker_processes import Started, started
@@ -64,13 +64,7 @@ class Scene:
 
     def claim(self) -> list[Claim]:
         with self.story.log.database.connection() as connection:
-            return due_queue.claim(
-                connection.cursor(),
-                self.story.clock(),
-                limit=100,
-                lease=timedelta(minutes=1),
-                channels=["email"],
-            )
+            return claim(connection.cursor(), self.story.clock(), channels=["email"])
 
 
 @asynccontextmanager

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from event_log import due_queue
 from event_log.due_queue import Claim
 from event_log.log import Log
 from notification_domain.backoff import RetryPolicy
 from notification_domain.identity import event_id, notification_id
+from tests import claims
 from tests.conftest import Clock
 from tests.sandbox.sandbox_clients import Web, web_of
 from tests.story import Story
@@ -136,20 +136,11 @@ class Office:
 
     def claim(self, lease: timedelta = timedelta(minutes=1)) -> list[Claim]:
         with self.log.database.connection() as connection:
-            return due_queue.claim(
-                connection.cursor(), self.clock(), limit=100, lease=lease, channels=["email", "sms"]
-            )
+            return claims.claim(connection.cursor(), self.clock(), lease=lease)
 
     def claim_in_order(self) -> list[Claim]:
         with self.log.database.connection() as connection:
-            return due_queue.claim(
-                connection.cursor(),
-                self.clock(),
-                limit=100,
-                lease=timedelta(minutes=1),
-                channels=["email", "sms"],
-                in_order=True,
-            )
+            return claims.claim_in_order(connection.cursor(), self.clock())
 
     def lose_leases(self) -> None:
         """As if every worker that holds one had died long ago."""
