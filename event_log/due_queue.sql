@@ -101,7 +101,7 @@ SELECT t.instance_id, first.priority, first.retry, first.due_at, t.channel
 -- name: claim
 -- From each of these places its share, the longest due first, until there are enough.
 WITH due AS (
-    SELECT d.notification_id, d.claims, place.number
+    SELECT d.row, d.claims, place.number
       FROM unnest(%(instances)s::text[], %(priorities)s::bigint[], %(retries)s::boolean[],
                   %(since)s::timestamptz[], %(unserved)s::text[], %(shares)s::bigint[])
            WITH ORDINALITY AS place (instance_id, priority, retry, since, channel, share, number)
@@ -112,8 +112,8 @@ WITH due AS (
                                             AND p.channel IN ('', mine.channel))) AS channels
          OFFSET 0) AS served
      CROSS JOIN LATERAL (
-         SELECT d.notification_id, d.claims
-           FROM (SELECT d.notification_id, d.claims
+         SELECT d.row, d.claims
+           FROM (SELECT d.ctid AS row, d.claims
                    FROM due_notifications d
                   WHERE place.channel IS NULL
                     AND d.instance_id = place.instance_id
@@ -128,8 +128,8 @@ WITH due AS (
                   LIMIT place.share
                     FOR UPDATE SKIP LOCKED) AS d
           UNION ALL
-         SELECT d.notification_id, d.claims
-           FROM (SELECT d.notification_id, d.claims
+         SELECT d.row, d.claims
+           FROM (SELECT d.ctid AS row, d.claims
                    FROM due_notifications d
                   WHERE d.instance_id = place.instance_id
                     AND d.channel = place.channel
@@ -148,12 +148,12 @@ WITH due AS (
 ),
 -- What has lost two claims may be what kills its worker: when its turn comes it is taken alone.
 first AS (
-    SELECT notification_id, claims, number FROM due LIMIT 1
+    SELECT due.row, claims, number FROM due LIMIT 1
 ),
 chosen AS (
-    SELECT notification_id, number FROM first WHERE claims >= 2
+    SELECT first.row, number FROM first WHERE claims >= 2
     UNION ALL
-    SELECT notification_id, number FROM due
+    SELECT due.row, number FROM due
      WHERE claims < 2 AND NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
 )
 UPDATE due_notifications d
@@ -163,7 +163,8 @@ UPDATE due_notifications d
        claims = least(d.claims + 1, 10000)
   -- A claim that is lost in a crash is no harm, so it waits for no disk (ADR 8).
   FROM chosen, set_config('synchronous_commit', 'off', true)
- WHERE d.notification_id = chosen.notification_id
+ -- Where a row is locked it stays: it is found again without an index.
+ WHERE d.ctid = chosen.row
 RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1, chosen.number - 1, d.due_at
 
 -- name: claim_in_order
