@@ -281,9 +281,10 @@ def opening(queue: Queue) -> Iterator[Any]:
 
 def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
     """What can be seen of a queue after each of many moves."""
-    yield from opening(queue)
+    for seen in opening(queue):
+        yield seen, queue.places
     for draw in range(seed * 10_000, seed * 10_000 + 400):
-        yield move(queue, draw), queue.rows()
+        yield move(queue, draw), queue.rows(), queue.places
 
 
 def _lost_and_expired(queue: Queue) -> Iterator[Any]:
