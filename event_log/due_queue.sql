@@ -138,7 +138,6 @@ WITH due AS (
                     AND d.priority = place.priority
                     AND d.retry = place.retry
                     AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
-                    AND d.channel <> ALL(served.channels)
                     AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
                   ORDER BY d.expires_at
                   LIMIT place.share

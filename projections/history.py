@@ -35,6 +35,9 @@ _queries = load("projections", "history.sql")
 NAME = "history"
 TABLE = "notifications"
 STATES = ("waiting", "attempting", "transmitting", "parked", "sent", "cancelled", "declined")
+_OPEN = {"waiting", "attempting", "transmitting", "parked"}
+_GIVEN_UP = {"cancelled", "declined"}
+"""Closed for a reason."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,6 +287,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """Exclusive."""
 
 
+_ALTERNATIVES = tuple(name for name in Filters.__struct_fields__ if name not in ("since", "until"))
+
+
 class Progress(msgspec.Struct, frozen=True):
     position: int
     """Everything up to here is in the history."""
@@ -301,15 +307,40 @@ def list_notifications(
     connection: Connection[TupleRow], instance: str, filters: Filters, before: int | None, limit: int
 ) -> list[Notification]:
     """The newest first; ``before`` is the position of the last row of the page before."""
-    values = {name: _parameter(getattr(filters, name)) for name in Filters.__struct_fields__}
+    first = _position_at(connection, instance, filters.since)
+    ends = [end for end in (before, _position_at(connection, instance, filters.until)) if end is not None]
+    page = {"instance": instance, "first": first, "before": min(ends, default=None), "limit": limit}
     found = connection.execute(
         _queries.list_notifications,
-        {"instance": instance, "before": before, "limit": limit, **values},
+        page | _conditions(filters),
         # Planned anew each time, so that absent filters fall away and the right index is seen.
         prepare=False,
     ).fetchall()
     return [_row(columns) for columns in found]
 
 
-def _parameter(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+def _position_at(connection: Connection[TupleRow], instance: str, moment: datetime | None) -> int | None:
+    """The position of the first decision at that moment or later."""
+    if moment is None:
+        return None
+    given = {"instance": instance, "moment": moment}
+    found = connection.execute(_queries.position_at, given, prepare=True).fetchone()
+    assert found
+    return int(found[0])
+
+
+def _conditions(filters: Filters) -> dict[str, object]:
+    """The filters, and what follows from them in the terms of the indexes."""
+    given = {name: getattr(filters, name) for name in _ALTERNATIVES}
+    states, channels = set(filters.state or STATES), filters.channel or ("email",)
+    return {
+        **{name: None if values is None else list(values) for name, values in given.items()},
+        **{
+            f"only_{name}": values[0] if values is not None and len(values) == 1 else None
+            for name, values in given.items()
+        },
+        "may_be_sent": "sent" in states,
+        "may_be_open": bool(states & _OPEN),
+        "may_be_given_up": bool(states & _GIVEN_UP),
+        "may_be_mail": "email" in channels,
+    }

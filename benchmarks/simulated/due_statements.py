@@ -167,12 +167,12 @@ def _served(tables: Tables, instance: str, p: Parameters) -> list[str]:
 
 def _candidates(tables: Tables, place: tuple[Any, ...], p: Parameters) -> list[Due]:
     instance, priority, retry, since, unserved = place
-    channels = _served(tables, instance, p)
     kind = (instance, priority, retry)
     free = [row for row in _free(tables, p) if (row.instance_id, row.priority, row.retry) == kind]
     if unserved is not None:
         expired = [row for row in free if row.channel == unserved and _has_expired(row, p)]
-        return sorted((row for row in expired if row.channel not in channels), key=lambda row: row.expires_at)
+        return sorted(expired, key=lambda row: row.expires_at)
+    channels = _served(tables, instance, p)
     due = [row for row in free if since <= row.due_at <= p["now"] and row.channel in channels]
     return sorted(due, key=lambda row: row.due_at)
 

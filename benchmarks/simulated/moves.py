@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from event_log import due_queue
-from event_log.due_queue import BOTH, NOBODYS_TURN, DueRow, Overtaken, Place, Turn, Wanted
+from event_log.due_queue import BOTH, CODES, EVERYTHING, NOBODYS_TURN, DueRow, Overtaken, Place, Turn, Wanted
 from event_log.recorder import LogEntry, columns_of
 from event_log.sql import load
 
@@ -58,6 +58,8 @@ class Queue:
         self.tokens: dict[UUID, int] = {}
         self.places: list[Place] = []
         """Of the last look."""
+        self.taken: list[tuple[UUID, int, datetime]] = []
+        """By the last claim, from which place, due since when."""
         self._unused = count(1_000_000, 1_000)
 
     def put(self, *rows: DueRow) -> None:
@@ -90,6 +92,7 @@ class Queue:
                     self.places = due_queue.in_turn(due_queue.waiting(cursor, wanted), turn)
                 claims = due_queue.claim(cursor, wanted, self.places) if self.places else []
         self.tokens |= {claim.notification: claim.token for claim in claims}
+        self.taken = sorted((claim.notification, claim.place, claim.due_at) for claim in claims)
         return sorted((claim.notification.int, claim.lost_claims) for claim in claims)
 
     def shown(self, *numbers: int, wrong: int = 0) -> list[tuple[UUID, int]]:
@@ -212,6 +215,8 @@ def move(queue: Queue, draw: int) -> Any:  # noqa: ANN401, PLR0911  # whatever t
                 ),
                 retries=random.choice((BOTH, (True,), (False,))),
                 known=random.random() < 0.3,
+                priorities=random.choice((EVERYTHING, EVERYTHING, CODES)),
+                left_alone=[UUID(int=number) for number in numbers[: random.choice((0, 0, 1))]],
             )
         case 8:
             held = queue.held(*numbers, wrong=wrong), queue.versions_of_causes(*numbers)
@@ -282,9 +287,9 @@ def opening(queue: Queue) -> Iterator[Any]:
 def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
     """What can be seen of a queue after each of many moves."""
     for seen in opening(queue):
-        yield seen, queue.places
+        yield seen, queue.places, queue.taken
     for draw in range(seed * 10_000, seed * 10_000 + 400):
-        yield move(queue, draw), queue.rows(), queue.places
+        yield move(queue, draw), queue.rows(), queue.places, queue.taken
 
 
 def _lost_and_expired(queue: Queue) -> Iterator[Any]:

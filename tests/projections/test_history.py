@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import combinations
 from typing import Any
 
 import psycopg
@@ -27,6 +28,7 @@ from notification_domain.notification_events import (
 )
 from projections.following import trailing_round
 from projections.history import (
+    STATES,
     Filters,
     History,
     Notification,
@@ -223,6 +225,33 @@ def test_since_takes_in_its_moment_and_until_leaves_it_out(log: Log) -> None:
     assert listed(log, since=newer.requested_at) == [newer]
     assert listed(log, until=newer.requested_at) == [older]
     assert listed(log, since=older.requested_at, until=newer.requested_at) == [older]
+
+
+def test_a_time_finds_its_place_among_any_number_of_decisions(log: Log, conninfo: str) -> None:
+    for number in range(1, 10):
+        write(log, number, [requested(number)])
+        write(log, number, [requested(number)], instance="other")
+    follow(log)
+    with psycopg.connect(conninfo, autocommit=True) as owner:  # what one batch decides has one time
+        owner.execute("UPDATE notifications SET requested_at = '2026-01-01'::date + position::int / 6")
+    rows = listed(log)
+    moments = sorted({row.requested_at for row in rows})
+    for moment in [moments[0] - timedelta(1), *moments, moments[-1] + timedelta(1)]:
+        assert listed(log, since=moment) == [row for row in rows if row.requested_at >= moment]
+        assert listed(log, until=moment) == [row for row in rows if row.requested_at < moment]
+
+
+def test_an_empty_history_has_no_time(log: Log) -> None:
+    assert listed(log, since=AT, until=AT) == []
+
+
+@pytest.mark.parametrize("wanted", [states for n in (1, 2, 7) for states in combinations(STATES, n)])
+def test_states_find_their_rows_by_whatever_index(log: Log, wanted: tuple[str, ...]) -> None:
+    for number, state in enumerate(STATES):
+        decided = declined(number) if state == "declined" else requested(number)
+        write(log, number, [decided, *HISTORIES.get(state, ())])
+    follow(log)
+    assert {row.state for row in listed(log, state=wanted)} == set(wanted)
 
 
 def test_pages_put_together_are_the_whole_list(log: Log) -> None:
