@@ -34,11 +34,12 @@ UPDATE due_notifications d
 
 -- name: waiting
 -- Where something is to be claimed, and since when: an instance, a priority, first attempts or retries. Who has
--- anything open is found by going from one instance and channel to the next in the index.
+-- anything open is found by going from one instance and channel to the next in the index: backwards, because
+-- at the front of each lie the removed rows that an old snapshot keeps.
 WITH RECURSIVE open (instance_id, channel) AS (
     (SELECT instance_id, channel FROM due_notifications
       WHERE not_before < '9999-01-01 00:00:00+00'
-      ORDER BY instance_id, channel
+      ORDER BY instance_id DESC, channel DESC
       LIMIT 1)
     UNION ALL
     SELECT next.instance_id, next.channel
@@ -46,9 +47,9 @@ WITH RECURSIVE open (instance_id, channel) AS (
      CROSS JOIN LATERAL (
          SELECT d.instance_id, d.channel
            FROM due_notifications d
-          WHERE (d.instance_id, d.channel) > (open.instance_id, open.channel)
+          WHERE (d.instance_id, d.channel) < (open.instance_id, open.channel)
             AND d.not_before < '9999-01-01 00:00:00+00'
-          ORDER BY d.instance_id, d.channel
+          ORDER BY d.instance_id DESC, d.channel DESC
           LIMIT 1) AS next
 ),
 -- What is paused is not claimed, for one instance or, with an empty name, for all.

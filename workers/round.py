@@ -17,7 +17,7 @@ from event_log.database import LogCursor
 from event_log.due_queue import Claim, Place, Wanted
 from workers.active_instances import ActiveInstances
 
-_REST = 100
+_REST = 200
 """Times as long as a look took, until the next one."""
 
 

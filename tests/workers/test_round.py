@@ -125,7 +125,7 @@ def test_what_falls_due_meanwhile_waits_for_the_next_look(slow: Desk) -> None:
     slow.claim()
     slow.put("new")
     assert slow.served() == {"big": 4}
-    slow.clock.move(seconds=200)
+    slow.clock.move(seconds=400)
     assert slow.served() == {"big": 3, "new": 1}
 
 
