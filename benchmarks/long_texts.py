@@ -5,7 +5,7 @@ The shipped texts make mails of 5 KB. Workers run with `python -m benchmarks.lon
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import cache, wraps
 
 from msgspec.structs import replace
 
@@ -43,6 +43,7 @@ def lengthen() -> None:
     """In this process, before any text has been asked for."""
     shipped = texts.builtin_language
 
+    @cache
     @wraps(shipped)
     def longer(language: str) -> dict[str, MessageTexts]:
         return {name: lengthened(given) for name, given in shipped(language).items()}
