@@ -115,6 +115,22 @@ async def test_a_torn_last_line_is_dropped_when_the_ledger_is_loaded(tmp_path: P
     assert [entry_of(line).id for line in path.read_bytes().splitlines()] == ["one", "three"]
 
 
+async def test_one_fsync_serves_all_that_came_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sizes, fsync = tmp_path / "ledger.jsonl", list[int](), os.fsync
+
+    def counting(file: int) -> None:
+        fsync(file)
+        sizes.append(path.stat().st_size)
+
+    with open_ledger(path) as ledger:
+        monkeypatch.setattr(os, "fsync", counting)
+        await asyncio.gather(*(ledger.append(a_mail(f"{number}")) for number in range(10)))
+        assert sizes == [sum(len(line_of(a_mail(f"{number}"))) for number in range(10))]
+        assert len(ledger.index) == 10
+
+
 async def test_the_start_is_refused_when_an_acknowledged_line_is_broken(tmp_path: Path) -> None:
     path = write_ledger(tmp_path, b"nonsense\n" + line_of(a_mail("two")))
     with pytest.raises(LedgerUnreadable, match="byte 0"), open_ledger(path):

@@ -52,6 +52,17 @@ async def test_a_whole_group_is_answered_when_commands_are_pipelined(talker: Tal
     assert len(await web.messages()) == 2
 
 
+async def test_all_is_answered_when_the_client_says_more_than_is_read_ahead_and_then_no_more(
+    address: SandboxAddress,
+) -> None:
+    reader, writer = await asyncio.open_connection(address.host, address.smtp_port)
+    writer.write(b"NOOP\r\n" * 100_000 + b"QUIT\r\n")
+    writer.write_eof()
+    answers = (await reader.read(-1)).splitlines()
+    assert [answer[:3] for answer in answers] == [b"220", *[b"250"] * 100_000, b"221"]
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [

@@ -87,6 +87,24 @@ async def test_connection_is_replaced_when_it_was_idle_for_too_long() -> None:
         assert server.connections == 2
 
 
+async def test_connections_that_are_not_needed_grow_old_while_one_serves() -> None:
+    async with misbehaving_smtp() as server:
+        channel = SmtpChannel(settings(server, idle_timeout=0.2, connections=3), provider="p")
+        together = asyncio.Barrier(3)
+
+        async def begin() -> bool:
+            await together.wait()
+            return True
+
+        await asyncio.gather(*(channel.deliver(MAIL, begin) for _ in range(3)))
+        while "QUIT" not in server.commands:
+            assert isinstance(await channel.deliver(MAIL, Probe()), Delivered)
+        assert server.commands.count("QUIT") == 2
+        assert isinstance(await channel.deliver(MAIL, Probe()), Delivered)
+        assert server.connections == 3
+        await channel.close()
+
+
 @pytest.mark.parametrize(
     ("stage", "acts"),
     [
