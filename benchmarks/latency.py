@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from rich.table import Table
 from benchmarks.figures import Figure, figure, percentile
 from benchmarks.long_texts import PROGRAM
 from benchmarks.stack import Stack, code, stack, user
-from tidings.worker_settings import WorkerSettings
+from tidings.worker_settings import worker_processes
 
 TICK = 0.01
 IDLE_PAUSE = 0.05
@@ -177,7 +178,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=300, help="on the idle system, in each round")
     parser.add_argument("--seconds", type=float, default=10.0, help="of load at each share, in each round")
-    parser.add_argument("--workers", type=int, default=WorkerSettings().processes)
+    parser.add_argument("--workers", type=int, default=worker_processes(None, os.cpu_count() or 1))
     parser.add_argument("--quick", action="store_true", help="one round, little of everything")
     options = parser.parse_args()
     usual = Plan(options.rounds, options.events, 5_000, options.seconds)

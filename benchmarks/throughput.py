@@ -37,6 +37,7 @@ TASKS = 40
 """Of the naive build at once: as many as the worker has connections to the sandbox."""
 INSTANCE = "bench"
 _CHAINS = {"1": "one worker", "2": "two workers"}
+_DRAINS = {f"backlog {count}": f"{title}, backlog" for count, title in _CHAINS.items()}
 _SENT = """
 SELECT count(*) FILTER (WHERE topic = 'notification.sent'), max(notification_id),
        max(recorded_at) FILTER (WHERE topic = 'notification.sent')
@@ -227,12 +228,13 @@ def _print_rates(found: Benchmark, console: Console) -> None:
 
 
 def _print_cpu(found: Benchmark, steps: dict[str, float], console: Console) -> None:
-    table = Table("ms of processor time a notification", *_CHAINS.values(), title="where the time goes")
-    spent = {chain: _medians(found.cpu[chain]) for chain in _CHAINS}
+    kinds = _CHAINS | _DRAINS
+    table = Table("ms of processor time a notification", *kinds.values(), title="where the time goes")
+    spent = {kind: _medians(found.cpu[kind]) for kind in kinds}
     for name in sorted(spent["1"], key=lambda name: -spent["1"][name]):
         table.add_row(name, *(f"{used[name]:.3f}" for used in spent.values()))
         for step, taken in sorted(steps.items(), key=lambda item: -item[1]) if name == "worker" else ():
-            table.add_row(f"  {step}", f"{taken:.3f}", "")
+            table.add_row(f"  {step}", f"{taken:.3f}")
     table.add_row("all", *(f"{sum(used.values()):.3f}" for used in spent.values()))
     console.print(table)
     naive = _medians(found.cpu["naive"])["naive"]
@@ -285,6 +287,9 @@ def _summary(
         "backlog_per_s": {workers: _rounded(rates[f"backlog {workers}"]) for workers in _CHAINS},
         "by_workers": {workers: _rounded(rates[workers]) for workers in _CHAINS},
         "ms_of_processor": {name: round(used, 3) for name, used in _medians(found.cpu[better]).items()},
+        "backlog_ms_of_processor": {
+            name: round(used, 3) for name, used in _medians(found.cpu["backlog 1"]).items()
+        },
         "worker_mib": round(found.memory.get("worker", 0.0)),
         "api_mib": round(found.memory.get("api", 0.0)),
     }

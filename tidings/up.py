@@ -24,6 +24,7 @@ from tidings.settings_file import settings_file
 from tidings.settings_names import PREFIX
 from tidings.supervised import LISTEN
 from tidings.supervisor import StopRequests, Supervisor
+from tidings.worker_settings import worker_processes
 
 READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
@@ -109,7 +110,7 @@ def plans_for(settings: Settings, address: str, door: socket.socket) -> list[lis
     patience = settings.workers.stop_timeout.total_seconds() + PATIENCE
     workers = [
         ChildPlan(f"worker-{count}", ("worker",), shared | _metrics_port(settings, count), patience=patience)
-        for count in range(1, settings.workers.processes + 1)
+        for count in range(1, worker_processes(settings.workers.processes, os.cpu_count() or 1) + 1)
     ]
     return [
         [ChildPlan("sandbox", ("sandbox",), {**shared, f"{PREFIX}HOST": LOOPBACK})] if sandbox else [],

@@ -15,6 +15,8 @@ FENCE_MARGIN = timedelta(seconds=2)
 LEAST_LEASE = 3 * FENCE_MARGIN / 2
 """It is renewed at a third: with less, it would count as lost before it is."""
 
+_MOST_BY_DEFAULT = 4
+
 Count = Annotated[int, Field(ge=1, le=1000)]
 Pause = Annotated[Duration, Field(gt=timedelta())]
 Factor = Annotated[float, Field(ge=0, le=100)]
@@ -39,8 +41,12 @@ class Channels(SettingsGroup):
 
 
 class WorkerSettings(SettingsGroup):
-    processes: int = Field(
-        default=1, ge=0, le=64, description="Worker processes that `tidings up` starts; 0 delivers nothing."
+    processes: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Worker processes that `tidings up` starts; 0 delivers nothing; unset: one for every two "
+        "cores, at most 4.",
     )
     workers: int = Field(
         default=200,
@@ -150,7 +156,7 @@ class WorkerSettings(SettingsGroup):
                 "store_sync_interval must be shorter than lease_period, or results outlive their claims",
             ),
             (
-                nobody and self.processes > 0,
+                nobody and self.processes != 0,
                 "workers and retry_workers are both 0; to deliver nothing on purpose set processes: 0",
             ),
             (
@@ -178,3 +184,8 @@ class WorkerSettings(SettingsGroup):
         """A setting of the retries as it holds for a channel."""
         own = getattr(getattr(self.channels, channel), name)
         return getattr(self, name) if own is None else own
+
+
+def worker_processes(wanted: int | None, cores: int) -> int:
+    """How many `tidings up` starts: a core for each, and a core for what each keeps others busy with."""
+    return wanted if wanted is not None else min(max(cores // 2, 1), _MOST_BY_DEFAULT)

@@ -20,7 +20,7 @@ from tidings.settings_file import load_settings
 from tidings.settings_listing import settings_in_force
 from tidings.settings_names import members, variable
 from tidings.worker_process import worker_settings
-from tidings.worker_settings import FENCE_MARGIN, WorkerSettings
+from tidings.worker_settings import FENCE_MARGIN, WorkerSettings, worker_processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -281,3 +281,13 @@ def test_the_settings_know_the_margin_of_the_fence() -> None:
 def test_a_dispatch_may_take_all_of_a_lease_but_its_margin(site: Site) -> None:
     settings = site.load({"lease_period": "4s", "dispatch_timeout": "2s"})
     assert worker_settings(settings).dispatch_timeout == timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores", "started"),
+    [(None, 1, 1), (None, 2, 1), (None, 5, 2), (None, 64, 4), (0, 8, 0), (7, 2, 7)],
+)
+def test_there_is_a_worker_for_every_two_cores_unless_a_number_is_given(
+    wanted: int | None, cores: int, started: int
+) -> None:
+    assert worker_processes(wanted, cores) == started
