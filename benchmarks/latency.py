@@ -31,9 +31,11 @@ IDLE_PAUSE = 0.05
 PATIENCE = 120.0
 SHARES = {"at_50": 0.5, "at_80": 0.8}
 _OPEN = "SELECT EXISTS (SELECT FROM due_notifications)"
-_READ = (
-    "SELECT position >= (SELECT max(notification_id) FROM events) FROM tracking WHERE projection = 'handler'"
-)
+_READ = """
+SELECT min(position) >= (SELECT max(notification_id) FROM events)
+  FROM tracking
+ WHERE projection IN ('handler', 'history')
+"""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -115,15 +117,13 @@ class Benchmark:
         numbers = list(itertools.islice(self._numbers, count))
         await self._running.append_all(map(user, numbers))
         await self._settled()
-        # What the history still has to read is no part of what follows.
-        await asyncio.sleep(1)
         return numbers
 
     async def _settled(self) -> None:
-        """Until everything is decided and nothing is open."""
+        """Until everything is decided, nothing is open, and the history has read it all."""
         with self._running.database() as connection:
             async with asyncio.timeout(PATIENCE):
-                for statement, wanted in ((_READ, True), (_OPEN, False)):
+                for statement, wanted in ((_READ, True), (_OPEN, False), (_READ, True)):
                     while (connection.execute(statement.encode()).fetchone() or (None,))[0] is not wanted:  # noqa: ASYNC110  # other processes make it true
                         await asyncio.sleep(0.1)
 

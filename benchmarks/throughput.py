@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import msgspec
 import psycopg
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.big_tables import add_due
 from benchmarks.figures import Figure, figure, ratios
@@ -36,8 +36,8 @@ PATIENCE = 600.0
 TASKS = 40
 """Of the naive build at once: as many as the worker has connections to the sandbox."""
 INSTANCE = "bench"
-_CHAINS = {"1": "one worker", "2": "two workers"}
-_DRAINS = {f"backlog {count}": f"{title}, backlog" for count, title in _CHAINS.items()}
+_CHAINS = {"1": "1 worker", "2": "2 workers"}
+_DRAINS = {f"backlog {count}": f"backlog, {count}" for count in _CHAINS}
 _SENT = """
 SELECT count(*) FILTER (WHERE topic = 'notification.sent'), max(notification_id),
        max(recorded_at) FILTER (WHERE topic = 'notification.sent')
@@ -45,9 +45,11 @@ SELECT count(*) FILTER (WHERE topic = 'notification.sent'), max(notification_id)
  WHERE notification_id > %s
 """
 _HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
-_HANDLED = (
-    "SELECT position >= (SELECT max(notification_id) FROM events) FROM tracking WHERE projection = 'handler'"
-)
+_FOLLOWED = """
+SELECT min(position) >= (SELECT max(notification_id) FROM events)
+  FROM tracking
+ WHERE projection IN ('handler', 'history')
+"""
 _TIMES = """
 SELECT extract(epoch FROM recorded_at)::float8
   FROM events
@@ -113,17 +115,20 @@ class Benchmark:
         """Users nobody has told anything yet."""
         numbers = list(itertools.islice(self._numbers, count))
         await self._running.append_all(map(user, numbers))
-        await self._handled()
+        await self._followed()
         return numbers
 
-    async def _handled(self) -> None:
-        while not self._one(_HANDLED):  # noqa: ASYNC110  # another process makes it true
+    async def _followed(self) -> None:
+        """Until everything is decided and the history has read it all."""
+        while not self._one(_FOLLOWED):  # noqa: ASYNC110  # another process makes it true
             await asyncio.sleep(0.1)
 
     async def _timed(self, count: int, feeding: Awaitable[None]) -> Ran:
         head, before, began = self._one(_HEAD), self._running.cpu_seconds(), datetime.now(UTC)
         await feeding
         ended = await self._all_sent(head, count)
+        # The history trails the log: what it has still to read is counted too, though nobody waits for it.
+        await self._followed()
         after = self._running.cpu_seconds()
         self._watch_memory()
         self.told += count
@@ -158,22 +163,22 @@ class Benchmark:
         Without the first and the last tenth of that.
         """
         await self._backlog()
-        head, before = self._one(_HEAD), self._running.cpu_seconds()
+        head = self._one(_HEAD)
         with self._running.front_at_rest():
             async with self._running.workers(workers, PROGRAM):
-                ready = time.time()
+                ready, before = time.time(), self._running.cpu_seconds()
                 await self._all_sent(head, self._plan.backlog)
                 after = self._running.cpu_seconds()
         times = [moment for (moment,) in self._connection.execute(_TIMES, [head]).fetchall()]
         together = [moment for moment in times if moment >= ready]
         inner = together[len(together) // 10 : -len(together) // 10]
-        spent = {name: (after[name] - before.get(name, 0.0)) / len(times) * 1000 for name in after}
+        spent = {name: (after[name] - before.get(name, 0.0)) / len(together) * 1000 for name in after}
         return Ran(len(inner) / (inner[-1] - inner[0]), spent)
 
     async def _backlog(self) -> None:
         numbers = await self._known(self._plan.backlog)
         await self._running.append_all(map(code, numbers))
-        await self._handled()
+        await self._followed()
         self.told += self._plan.backlog
 
     async def overdue(self) -> float:
@@ -229,7 +234,8 @@ def _print_rates(found: Benchmark, console: Console) -> None:
 
 def _print_cpu(found: Benchmark, steps: dict[str, float], console: Console) -> None:
     kinds = _CHAINS | _DRAINS
-    table = Table("ms of processor time a notification", *kinds.values(), title="where the time goes")
+    title = "where the time goes: ms of processor time a notification"
+    table = Table(Column("process", no_wrap=True), *kinds.values(), title=title)
     spent = {kind: _medians(found.cpu[kind]) for kind in kinds}
     for name in sorted(spent["1"], key=lambda name: -spent["1"][name]):
         table.add_row(name, *(f"{used[name]:.3f}" for used in spent.values()))

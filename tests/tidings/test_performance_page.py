@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from benchmarks.report import page
 from benchmarks.report.bars import MEASURES
 from benchmarks.report.charts import Bar, chart
+from benchmarks.timed_worker import STEPS
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,3 +41,9 @@ def test_a_chart_draws_each_bar_to_scale() -> None:
     rectangles = ET.fromstring(drawn).findall("{http://www.w3.org/2000/svg}rect")[1:]
     one, other = (float(rectangle.attrib["width"]) for rectangle in rectangles)
     assert one == 2 * other
+
+
+def test_every_step_that_is_timed_is_one_of_the_workers() -> None:
+    for name in STEPS.values():
+        module, _, function = name.partition(":")
+        assert callable(getattr(import_module(module), function))
