@@ -17,15 +17,20 @@ _GARBAGE = (20_000, 50, 100)
 """New containers before a collection, then younger collections before one of the older generations.
 
 Nearly all that is made is freed by its last reference; looking for cycles as often as is usual took a tenth
-of the workers' time.
+of the workers' time, and more of the handler's.
 """
 
 
-def run_fast(process: Coroutine[Any, Any, None]) -> None:
-    """As asyncio.run, on the faster loop; what was loaded until now is never looked at as garbage again."""
+def look_less_for_garbage() -> None:
+    """For the rest of this process; what was loaded until now is never looked at again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
+
+
+def run_fast(process: Coroutine[Any, Any, None]) -> None:
+    """As asyncio.run, on the faster loop."""
+    look_less_for_garbage()
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(process)

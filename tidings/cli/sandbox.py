@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from tidings.cli import output
 from tidings.cli.options import JsonOption, process_name, settings_for
+from tidings.running import run_fast
 from tidings.sandbox_process import run_sandbox_process
 from tidings.sandbox_use import sandbox_place
 from tidings.settings_file import load_settings
@@ -30,7 +30,7 @@ def sandbox(
     if address:
         _print_address(as_json=as_json)
     else:
-        asyncio.run(
+        run_fast(
             run_sandbox_process(
                 settings_for(process_name("sandbox")), _announce_json if as_json else _announce
             )
