@@ -55,7 +55,7 @@ def _loaded(log: Log, cursor: LogCursor, read: Sequence[tuple[Claim, Held]]) -> 
     recipients = _recipients(log, cursor, held)
     codes = secret_store.reveal(cursor, log.secret_seal, [h.request.secret for h in held])
     subjects = [
-        Subject(h, one.user, one.version, one.user_id, one.around)
+        Subject(h, one.user, _told_until(h, one), one.user_id, one.around)
         for h, one in zip(held, recipients, strict=True)
     ]
     found = objections(log, cursor, subjects)
@@ -63,6 +63,18 @@ def _loaded(log: Log, cursor: LogCursor, read: Sequence[tuple[Claim, Held]]) -> 
         Loaded(subject, claim.lost_claims, recipient, codes.get(h.request.secret), what or _damage(recipient))
         for (claim, h), subject, recipient, what in zip(read, subjects, recipients, found, strict=True)
     ]
+
+
+def _told_until(held: Held, recipient: Recipient) -> int:
+    """The version of the user's stream up to which the read model has told all there is to their state.
+
+    What the notification came from was handled together with everything in front of it. Of whom there is
+    no row, nothing was told.
+    """
+    source, version = held.request.source, recipient.version
+    return (
+        max(version, source.version) if version and source.subject == f"user/{recipient.user_id}" else version
+    )
 
 
 def reload(log: Log, held: Held) -> Held:

@@ -62,7 +62,7 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("worker", worker.Worker, ("transmit", "send")),
     ("delivery", delivery.Delivery, ("begin", "run")),  # where the intent is asked for
     ("starting", starting, ("_ended",)),
-    ("loading", loading, ("load", "_loaded", "reload")),
+    ("loading", loading, ("load", "_loaded", "_told_until", "reload")),
     ("recorder", recorder.Recorder, ("apply", "_refreshed", "_second_look")),
     # Write-back, and what else follows from an ending.
     (
