@@ -263,7 +263,7 @@ def held(
 
 
 def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
-    """Extend leases that are still ours; those that were extended."""
+    """Extend leases that are still ours; those that were extended. Waits for nobody."""
     cursor.execute(
         _queries.renew,
         {

@@ -296,12 +296,16 @@ SELECT d.notification_id, d.lease_until > clock_timestamp() + %(margin)s,
   JOIN due_notifications d USING (notification_id, lease_token)
 
 -- name: renew
+-- What is just being written to is left out: its outcome is on its way, and waiting for rows in an order of
+-- our own could stand against whoever writes to them in another.
 UPDATE due_notifications d
    SET lease_until = clock_timestamp() + %(lease)s
-  FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
- WHERE d.notification_id = claim.notification_id
-   AND d.lease_token = claim.lease_token
-   AND d.lease_until > clock_timestamp()
+  FROM (SELECT leased.notification_id
+          FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[]) AS claim (notification_id, lease_token)
+          JOIN due_notifications leased USING (notification_id, lease_token)
+         WHERE leased.lease_until > clock_timestamp()
+           FOR UPDATE OF leased SKIP LOCKED) AS mine
+ WHERE d.notification_id = mine.notification_id
 RETURNING d.notification_id
 
 -- name: release

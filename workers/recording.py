@@ -165,7 +165,7 @@ def advance(log: Log, steps: Sequence[Step], clock: Callable[[], datetime] | Non
         steps = _at(steps, clock()) if clock else steps
         held = due_queue.held(append.cursor, [step.held.lease for step in steps], _ends(steps))
         obstacles = _obstacles(append, steps)
-        answers = [_decide(step, held, obstacles) for step in steps]
+        answers = [_decide(step, held, what) for step, what in zip(steps, obstacles, strict=True)]
         moves = [_move(answer) for answer in answers if isinstance(answer, Advanced)]
         store(append, moves, _versions_of_causes(moves, held))
         failpoint("record.before_commit")
@@ -197,14 +197,14 @@ def _versions_of_causes(moves: Sequence[Move], held: Mapping[UUID, Standing]) ->
     }
 
 
-def _decide(step: Step, held: Mapping[UUID, Standing], obstacles: Mapping[UUID, Objection]) -> Answer:
+def _decide(step: Step, held: Mapping[UUID, Standing], objection: Objection | None) -> Answer:
     mine = step.held
     standing = held.get(mine.notification)
     if standing is None or not _may_write(step, standing):
         return Refused("the lease has run out")
     if standing.version != mine.version:
         return Refused("the stream went on")
-    command, objection = step.command, obstacles.get(mine.notification)
+    command = step.command
     if isinstance(command, StartTransmission):
         command = _objected(command, objection)
     elif _may_be_over(command) and objection is None:
@@ -247,13 +247,13 @@ def _move(answer: Advanced) -> Move:
 # --- the point of no return -----------------------------------------------------------------------
 
 
-def _obstacles(append: Append, steps: Sequence[Step]) -> dict[UUID, Objection]:
-    """What stands against those that are about to transmit or to be cancelled, under the append lock."""
+def _obstacles(append: Append, steps: Sequence[Step]) -> list[Objection | None]:
+    """What stands, under the append lock, against each that is about to transmit or to be cancelled."""
     judged = [step.subject for step in steps if _is_judged_now(step.command)]
     if not judged:
-        return {}
-    found = objections(append.log, append.cursor, judged)
-    return {one.held.notification: what for one, what in zip(judged, found, strict=True) if what is not None}
+        return [None] * len(steps)
+    found = iter(objections(append.log, append.cursor, judged))
+    return [next(found) if _is_judged_now(step.command) else None for step in steps]
 
 
 def objections(log: Log, cursor: LogCursor, subjects: Sequence[Subject]) -> list[Objection | None]:
@@ -311,8 +311,7 @@ def _overtaken(subject: Subject, trigger: Trigger, later: dict[UUID, list[Record
     stream, version = cause_of(subject.held.instance, request)
     understood = (_understood(event) for event in later.get(stream, ()) if event.version > version)
     # What an earlier cycle wrote back is no reason against the one an operator has asked for.
-    own = str(subject.held.notification)
-    events = tuple((name, fact) for name, fact in understood if not _names(fact, own))
+    events = tuple((name, fact) for name, fact in understood if not _names(fact, subject.held.notification))
     return obstacle(trigger, version, request.arguments.get("CodeID", ""), events)
 
 
@@ -329,9 +328,9 @@ def _state_of(subject: Subject, around: Around, later: dict[UUID, list[RecordedE
     return state
 
 
-def _names(fact: Fact | None, notification: str) -> bool:
+def _names(fact: Fact | None, notification: UUID) -> bool:
     cause = fact.cause if isinstance(fact, CodeSent) else None
-    return cause is not None and cause.notification_id == notification
+    return cause is not None and cause.notification_id == str(notification)
 
 
 def _user_state(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> str:

@@ -80,7 +80,7 @@ def _sends_refused() -> tuple[Change, ...]:
 
 @plant("nothing is looked at again before transmission")
 def _no_second_look() -> tuple[Change, ...]:
-    return ((recording, "_obstacles", lambda *_: {}),)
+    return ((recording, "_obstacles", lambda _, steps: [None] * len(steps)),)
 
 
 @plant("expiry is not looked at before transmission")

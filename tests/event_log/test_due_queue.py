@@ -303,6 +303,20 @@ def test_a_lease_is_extended_as_long_as_it_runs(
         assert found.fetchone() == (True,)
 
 
+def test_leases_are_extended_without_waiting_for_rows_that_are_being_written_to(
+    log: Log, clock: Clock, claim: Callable[..., list[Claim]]
+) -> None:
+    """Whoever waited for them here could be waited for by whoever writes to them."""
+    first, second = row(clock.now), row(clock.now)
+    put(log, first, second)
+    mine = leases(claim())
+    with log.appending() as transaction, log.database.connection() as other:
+        due_queue.remove(transaction.cursor, [first.notification])
+        other.execute("SET lock_timeout = 500")
+        assert due_queue.renew(other.cursor(), mine, LEASE) == {second.notification}
+        other.execute("RESET lock_timeout")
+
+
 @pytest.mark.parametrize("lost", ["run out", "another's"])
 def test_a_lost_lease_is_neither_extended_nor_held(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]], lost: str
