@@ -87,8 +87,7 @@ SELECT id, instance_id, state, reason, message_type, channel, user_id, organisat
 
 -- name: content_hash
 SELECT encode(sha256(coalesce(string_agg(row_hash, ''::bytea ORDER BY id), ''::bytea)), 'hex')
-  FROM (SELECT id, sha256(convert_to(
-            jsonb_build_array(id, instance_id, state, reason, message_type, channel, user_id, organisation_id,
-                source, event_id, event_type, attempts, extract(epoch FROM requested_at),
-                extract(epoch FROM closed_at), position, version)::text, 'UTF8')) AS row_hash
+  FROM (SELECT id, sha256(record_send(  -- the binary form: the same in whatever time zone
+            ROW(id, instance_id, state, reason, message_type, channel, user_id, organisation_id, source,
+                event_id, event_type, attempts, requested_at, closed_at, position, version))) AS row_hash
           FROM {table}) AS rows

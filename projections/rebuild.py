@@ -162,7 +162,9 @@ class _Run:
         """Fill the new version, and hold it against the one in use, each as it is at one position."""
         version, table = self._version, self._version.table
         self._follow("filling")
-        tables.analyze(self._connection, table)
+        with self._connection.transaction():
+            version.settle(self._cursor)
+            tables.make_findable(self._connection, table)
         marked, previous_hash = self._patiently(self._mark, tries)
         self._catch_up(marked)
         with self._connection.transaction():

@@ -11,10 +11,10 @@ SELECT set_config('lock_timeout', %(milliseconds)s::text, true)
 DROP TABLE IF EXISTS {table}
 
 -- name: create_like
-CREATE TABLE {new} (LIKE {table} INCLUDING ALL)
+CREATE TABLE {new} (LIKE {table} INCLUDING ALL EXCLUDING INDEXES)
 
 -- name: likeness
--- What LIKE leaves out, as statements: the owner, storage options and grants.
+-- What LIKE leaves out, as statements: the keys, the owner, storage options and grants.
 WITH live AS (
     SELECT relowner, reloptions, relacl FROM pg_class WHERE oid = %(table)s::regclass
 )
@@ -22,12 +22,23 @@ SELECT format('ALTER TABLE %%I SET (%%s)', %(new)s::text, string_agg(format('%%I
   FROM live, pg_options_to_table(live.reloptions)
 HAVING count(*) > 0
 UNION ALL
+SELECT format('ALTER TABLE %%I ADD %%s', %(new)s::text, pg_get_constraintdef(oid))
+  FROM pg_constraint
+ WHERE conrelid = %(table)s::regclass AND contype IN ('p', 'u')
+UNION ALL
 SELECT format('ALTER TABLE %%I OWNER TO %%I', %(new)s::text, pg_get_userbyid(relowner)) FROM live
 UNION ALL
 SELECT format('GRANT %%s ON %%I TO %%s%%s', privilege_type, %(new)s::text,
               CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
               CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
   FROM live, aclexplode(live.relacl)
+
+-- name: other_indexes
+SELECT format('CREATE %%s ON %%I USING %%s', CASE WHEN indisunique THEN 'UNIQUE INDEX' ELSE 'INDEX' END,
+              %(new)s::text, regexp_replace(pg_get_indexdef(indexrelid), '^.*? USING ', ''))
+  FROM pg_index
+ WHERE indrelid = %(table)s::regclass
+   AND indexrelid NOT IN (SELECT conindid FROM pg_constraint WHERE conrelid = %(table)s::regclass)
 
 -- name: analyze
 ANALYZE {new}

@@ -16,12 +16,17 @@ from event_log.log import Log, read_streams
 from event_log.topics import OURS
 from notification_domain.notification import Initial, State, evolve
 from notification_domain.notification_events import Event
-from projections.rebuilding.new_version import AppendLock, Topics, Writer, about, queries
+from projections.rebuilding.new_version import (
+    REMEMBERED,
+    AppendLock,
+    Topics,
+    Writer,
+    about,
+    in_pages,
+    queries,
+)
 from projections.rebuilding.tables import beside
 from projections.rebuilding.unread_streams import UnreadStreams
-
-REMEMBERED = 50_000
-"""Open notifications whose state is kept in memory; those untouched for longest are read again."""
 
 
 class DueRows:
@@ -33,6 +38,10 @@ class DueRows:
         self._log = log
         self._remembered = remembered
         self._open: dict[UUID, State] = {}
+        self._touched: dict[UUID, str] = {}
+        """Streams and their instances whose rows are to be written."""
+        self._begun: set[UUID] = set()
+        """Of these, the ones that have no row yet."""
         self._unread = UnreadStreams(self.table, "notification_id")
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
@@ -40,11 +49,14 @@ class DueRows:
         begun = {event.stream for event in events if event.version == 1}
         self._unread.note(cursor, events)
         self._recall([event for event in events if event.stream not in begun])
+        self._begun |= begun
         for event in events:
             self._evolve(event)
-        self._write(cursor, {event.stream: event.instance for event in events}, begun)
+        if len(self._open) > self._remembered:
+            self._write(cursor)
 
     def settle(self, cursor: Cursor[Any]) -> None:
+        self._write(cursor)
         self._unread.keep_rows(cursor)
         cursor.execute(about(queries.carry_leases, table=self.table, new=beside(self.table)))
 
@@ -68,12 +80,18 @@ class DueRows:
         if isinstance(event.fact, Event):
             state = evolve(state, event.fact)
         self._open[event.stream] = state
+        self._touched[event.stream] = event.instance
 
-    def _write(self, cursor: Cursor[Any], touched: dict[UUID, str], begun: set[UUID]) -> None:
-        rows = [row for stream, of in touched.items() if (row := due_row(stream, of, self._open[stream]))]
-        closed = touched.keys() - {row.notification for row in rows}
-        due_queue.put(cursor, rows, beside(self.table))
-        due_queue.remove(cursor, list(closed - begun), beside(self.table))
+    def _write(self, cursor: Cursor[Any]) -> None:
+        closed: set[UUID] = set()
+        for page in in_pages(self._touched.items()):
+            rows = [row for stream, of in page if (row := due_row(stream, of, self._open[stream]))]
+            closed |= {stream for stream, _ in page} - {row.notification for row in rows}
+            due_queue.put(cursor, rows, beside(self.table))
+        for gone in in_pages(closed - self._begun):
+            due_queue.remove(cursor, gone, beside(self.table))
+        self._touched.clear()
+        self._begun.clear()
         self._forget(closed)
 
     def _forget(self, closed: set[UUID]) -> None:

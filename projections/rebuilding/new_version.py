@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from psycopg import Connection, Cursor, sql
@@ -15,6 +16,12 @@ from event_log.sql import load
 from projections import tracking
 
 queries = load("projections", "rebuild.sql")
+
+T = TypeVar("T")
+
+PAGE = 5000
+REMEMBERED = 50_000
+"""Rows kept back in memory, so that most are written once, as they are in the end."""
 
 
 class Writer(Protocol):
@@ -44,10 +51,13 @@ class NewVersion(Protocol):
     writer: Writer
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
-        """Fold the next events into the new table, in the transaction of ``connection``."""
+        """Fold the next events, in the transaction of ``connection``; rows may be kept back for a while."""
 
     def settle(self, cursor: Cursor[Any]) -> None:
-        """Take over from the table in use what the log does not tell; may be done again."""
+        """Write what was kept back, and take over from the table in use what the log does not tell.
+
+        May be done again.
+        """
 
     def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
         """The same for two tables when they hold the same rows, whatever order or seal these have."""
@@ -82,6 +92,13 @@ class Tracked:
         row = cursor.fetchone()
         assert row is not None
         return int(row[0])
+
+
+def in_pages(rows: Iterable[T]) -> Iterator[list[T]]:
+    """As many as are written at once: between two statements of a transaction little time may pass."""
+    left = iter(rows)
+    while page := list(islice(left, PAGE)):
+        yield page
 
 
 def about(statement: str, **names: str) -> sql.Composed:

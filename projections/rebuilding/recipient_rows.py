@@ -19,11 +19,19 @@ from notification_domain.recipients import initial, types_that_tell
 from notification_domain.source_events import InvalidData, interpret
 from projections import handler
 from projections.rebuilding.errors import Unfaithful
-from projections.rebuilding.new_version import Topics, Tracked, Writer, about, queries
+from projections.rebuilding.new_version import (
+    PAGE,
+    REMEMBERED,
+    Topics,
+    Tracked,
+    Writer,
+    about,
+    in_pages,
+    queries,
+)
 from projections.rebuilding.tables import beside
 from projections.recipients import Knowledge, Known, Row, learn, load_known, opened, save_known
 
-PAGE = 5000
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -31,26 +39,56 @@ class RecipientRows:
     table = "recipients"
     topics = Topics(names=types_that_tell())
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, remembered: int = REMEMBERED) -> None:
         self.writer: Writer = Tracked(handler.NAME)
         self._log = log
         self._new = beside(self.table)
+        self._remembered = remembered
+        self._known: Knowledge = {}
+        self._changed: Knowledge = {}
+        """Not written yet."""
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         cursor = connection.cursor(binary=True)
         sources = self._readable(cursor, events)
-        owners = {_owner(event, source) for event, source in sources}
-        known = load_known(self._log, cursor, owners, self._new)
-        learned: Knowledge = {}
+        self._recall(cursor, {_owner(event, source) for event, source in sources})
         for event, source in sources:
-            _learn(known, learned, event, source)
-        save_known(self._log, cursor, learned, self._new)
+            self._learn(event, source)
+        if len(self._known) > self._remembered:
+            self._write(cursor)
+            self._known.clear()
 
     def settle(self, cursor: Cursor[Any]) -> None:
-        """All of it comes from the log."""
+        self._write(cursor)
 
     def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
         return recipients_hash(self._log, connection, table)
+
+    def _recall(self, cursor: Cursor[Any], owners: set[Owner]) -> None:
+        missing = owners - self._known.keys()
+        found = load_known(self._log, cursor, missing, self._new)
+        for owner in missing:
+            blank = initial(owner[1])
+            if blank is not None:
+                self._known[owner] = found.get(owner) or Known(0, blank)
+
+    def _learn(self, event: RecordedEvent, source: SourceEvent) -> None:
+        owner = _owner(event, source)
+        try:
+            fact = interpret(source.type, source.data)
+        except InvalidData as error:
+            raise _unfaithful(event, str(error)) from error
+        before = self._known.get(owner)
+        if before is None or fact is None:
+            return
+        after = learn(before, event.version, fact)
+        if after is not before:
+            self._known[owner] = self._changed[owner] = after
+
+    def _write(self, cursor: Cursor[Any]) -> None:
+        for page in in_pages(self._changed.items()):
+            save_known(self._log, cursor, dict(page), self._new)
+        self._changed.clear()
 
     def _readable(
         self, cursor: Cursor[Any], events: Sequence[RecordedEvent]
@@ -86,21 +124,6 @@ def _quarantined(cursor: Cursor[Any], events: Sequence[RecordedEvent]) -> set[in
 
 def _owner(event: RecordedEvent, source: SourceEvent) -> Owner:
     return event.instance, source.subject
-
-
-def _learn(known: Knowledge, learned: Knowledge, event: RecordedEvent, source: SourceEvent) -> None:
-    owner = _owner(event, source)
-    blank = initial(source.subject)
-    try:
-        fact = interpret(source.type, source.data)
-    except InvalidData as error:
-        raise _unfaithful(event, str(error)) from error
-    if blank is None or fact is None:
-        return
-    before = known.get(owner, Known(0, blank))
-    after = learn(before, event.version, fact)
-    if after is not before:
-        known[owner] = learned[owner] = after
 
 
 def _unfaithful(event: RecordedEvent, why: str) -> Unfaithful:

@@ -24,8 +24,7 @@ def new_table(connection: Connection[TupleRow], table: str) -> Iterator[None]:
     with connection.transaction():
         _drop(connection, new)
         connection.execute(about(queries.create_like, table=table, new=new))
-        for (statement,) in connection.execute(queries.likeness, {"table": table, "new": new}).fetchall():
-            connection.execute(statement)
+        _execute_all(connection, queries.likeness, table)
     try:
         yield
     finally:
@@ -37,9 +36,16 @@ def _drop(connection: Connection[TupleRow], table: str) -> None:
     connection.execute(about(queries.drop, table=table))
 
 
-def analyze(connection: Connection[TupleRow], table: str) -> None:
-    """Let the planner know the new rows before anybody asks for them."""
+def make_findable(connection: Connection[TupleRow], table: str) -> None:
+    """Make the indexes that filling had no need of, and let the planner know the new rows."""
+    _execute_all(connection, queries.other_indexes, table)
     connection.execute(about(queries.analyze, new=beside(table)))
+
+
+def _execute_all(connection: Connection[TupleRow], query: str, table: str) -> None:
+    """The statements that the query gives."""
+    for (statement,) in connection.execute(query, {"table": table, "new": beside(table)}).fetchall():
+        connection.execute(statement)
 
 
 def count(connection: Connection[TupleRow], table: str) -> int:

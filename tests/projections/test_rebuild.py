@@ -14,11 +14,14 @@ from notification_domain.notification_events import ResendRequested
 from notification_domain.outcomes import Delivered
 from projections.rebuild import REBUILDABLE, Progress, content_hash, rebuild
 from projections.rebuilding import tables
-from projections.rebuilding.due_rows import DueRows, due_hash
+from projections.rebuilding.due_rows import DueRows
 from projections.rebuilding.errors import (
     NotRebuildable,
     RebuildError,
 )
+from projections.rebuilding.history_rows import HistoryRows
+from projections.rebuilding.new_version import NewVersion
+from projections.rebuilding.recipient_rows import RecipientRows
 from tests.projections.histories import RESENT, requested, write
 from tests.projections.rebuild_story import (
     TABLES,
@@ -168,18 +171,27 @@ def test_a_closed_notification_that_was_resent_is_due_again(log: Log, owning: Lo
     assert (rebuilt.rows, rebuilt.equal) == (2, False)
 
 
-def test_states_that_are_not_remembered_are_read_again(
-    log: Log, owning: Log, owner: Owner, clock: Clock
+@pytest.mark.parametrize("name", ["due", "recipients", "history"])
+def test_what_is_not_remembered_is_read_again(
+    name: str, log: Log, owning: Log, owner: Owner, clock: Clock
 ) -> None:
     varied_past(log, clock)
-    with tables.new_table(owner, DueRows.table):
-        forgetful = DueRows(owning, remembered=1)
+    versions: dict[str, NewVersion] = {
+        "due": DueRows(owning, remembered=1),
+        "recipients": RecipientRows(owning, remembered=1),
+        "history": HistoryRows(remembered=1),
+    }
+    forgetful, ours = versions[name], name != "recipients"
+    with tables.new_table(owner, forgetful.table):
         last, position = head(owner.cursor())[0], 0
         while position < last:
-            page = read_after(owning, owner.cursor(), position, 3, ours=True, callers=False)
-            forgetful.apply(owner, page.events)
+            page = read_after(owning, owner.cursor(), position, 3, ours=ours, callers=not ours)
+            if page.events:
+                forgetful.apply(owner, page.events)
             position = page.reached
-        assert due_hash(owner, tables.beside(DueRows.table)) == content_hash(log, owner, "due")
+        forgetful.settle(owner.cursor(binary=True))
+        new = forgetful.content_hash(owner, tables.beside(forgetful.table))
+        assert new == content_hash(log, owner, name)
 
 
 def test_progress_rises_from_filling_to_done(log: Log, owning: Log, owner: Owner, clock: Clock) -> None:
