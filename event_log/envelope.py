@@ -1,4 +1,8 @@
-"""What the log wraps around a fact when it is written, and what a reader gets back."""
+"""What the log wraps around a fact when it is written, and what a reader gets back.
+
+Neither these nor facts ever hold a cycle, so the collector need not look at them (``gc=False``): a reader
+makes thousands at a time.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from notification_domain.delivery_events import SettingsEvent
 from notification_domain.notification_events import Event
 
 
-class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
+class SourceEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An event another service appended, as the log keeps it: secrets replaced by references."""
 
     source: str
@@ -28,7 +32,7 @@ class SourceEvent(msgspec.Struct, frozen=True, kw_only=True):
 Fact: TypeAlias = Event | SettingsEvent | SourceEvent
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A fact on its way into the log. ``subject`` names whose key seals what is personal."""
 
     instance: str
@@ -44,7 +48,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 Recorded: TypeAlias = Fact | Undecodable
 
 
-class RecordedEvent(msgspec.Struct, frozen=True):
+class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event read from the log; an unreadable one says why instead of stopping the reader."""
 
     position: int

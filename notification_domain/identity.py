@@ -13,6 +13,9 @@ from uuid import UUID
 import msgspec
 
 _NAMESPACE = UUID("8d0c9a4e-3a53-5d0b-9a3e-7a1d6f0b52c4").bytes
+_FREE = ~((0xF << 76) | (0x3 << 62))
+"""The bits of a UUID that are neither its version nor its variant."""
+_VERSION_5 = (0x5 << 76) | (0x2 << 62)
 _KEPT = 20_000
 """Stream ids remembered: each is asked for several times while its event is handled or delivered."""
 _encode = msgspec.json.encode
@@ -52,4 +55,4 @@ def write_back_id(notification: UUID, cycle: int) -> str:
 def _derive(*parts: str) -> UUID:
     # As uuid.uuid5, which takes text and makes bytes of it again.
     digest = sha1(_NAMESPACE + _encode(parts), usedforsecurity=False).digest()
-    return UUID(bytes=digest[:16], version=5)
+    return UUID(int=int.from_bytes(digest[:16]) & _FREE | _VERSION_5)

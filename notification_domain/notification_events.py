@@ -14,7 +14,7 @@ import msgspec
 from notification_domain.recipients import User
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """The source event a notification derives from; ``id`` and ``source`` are the caller's own."""
 
     subject: str
@@ -43,7 +43,7 @@ class Reason(StrEnum):
     OPERATOR = "operator"
 
 
-class NotificationRequested(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationRequested(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Everything known when it was decided that someone is to be told something."""
 
     rule: str
@@ -70,7 +70,7 @@ class NotificationRequested(msgspec.Struct, frozen=True, kw_only=True):
     """The last position of the log that this decision has taken into account."""
 
 
-class NotificationDeclined(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationDeclined(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The source event asked for nothing, and why."""
 
     rule: str
@@ -84,19 +84,19 @@ class NotificationDeclined(msgspec.Struct, frozen=True, kw_only=True):
     position_seen: int
 
 
-class AttemptStarted(msgspec.Struct, frozen=True):
+class AttemptStarted(msgspec.Struct, frozen=True, gc=False):
     attempt: int
     lease_token: int
     provider: str
 
 
-class TransmissionStarted(msgspec.Struct, frozen=True):
+class TransmissionStarted(msgspec.Struct, frozen=True, gc=False):
     """The point of no return: from here on a crash leaves the outcome unknown."""
 
     attempt: int
 
 
-class RetryRequested(msgspec.Struct, frozen=True, kw_only=True):
+class RetryRequested(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     attempt: int
     error: str
     stage: str
@@ -115,7 +115,7 @@ class Aftermath(StrEnum):
     EXPIRE = "expire"
 
 
-class OutcomeUnknown(msgspec.Struct, frozen=True, kw_only=True):
+class OutcomeUnknown(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Attempt ``attempt`` may or may not have arrived; ``aftermath`` is what the policy makes of it."""
 
     attempt: int
@@ -126,7 +126,7 @@ class OutcomeUnknown(msgspec.Struct, frozen=True, kw_only=True):
     recipient: User | None = None
 
 
-class NotificationSent(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationSent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     attempt: int
     provider: str
     provider_message_id: str = ""
@@ -137,7 +137,7 @@ class NotificationSent(msgspec.Struct, frozen=True, kw_only=True):
     """Whose key said so, where a person resolved a doubt; ``reply`` is then the person's reason."""
 
 
-class NotificationCancelled(msgspec.Struct, frozen=True, kw_only=True):
+class NotificationCancelled(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     reason: Reason
     attempt: int = 0
     error: str = ""
@@ -146,7 +146,7 @@ class NotificationCancelled(msgspec.Struct, frozen=True, kw_only=True):
     """Whose key gave it up, with the reason operator; ``error`` is then the person's reason."""
 
 
-class ResendRequested(msgspec.Struct, frozen=True, kw_only=True):
+class ResendRequested(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An operator asked again: a new cycle, whose attempts are counted anew."""
 
     reason: str
@@ -166,7 +166,7 @@ class Standing(StrEnum):
     FAILED = "failed"
 
 
-class FeedbackReceived(msgspec.Struct, frozen=True, kw_only=True):
+class FeedbackReceived(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a provider reported later of attempt ``attempt``, in place of its answer or after it."""
 
     attempt: int

@@ -33,7 +33,7 @@ class Deployment(msgspec.Struct, frozen=True):
     default_ttl: timedelta = timedelta(hours=72)
 
 
-class Occasion(msgspec.Struct, frozen=True, kw_only=True):
+class Occasion(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A trigger that was pulled, with all that is known at that moment."""
 
     trigger: Trigger

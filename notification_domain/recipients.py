@@ -17,7 +17,7 @@ from notification_domain.provider_events import ProviderFact
 T = TypeVar("T")
 
 
-class User(msgspec.Struct, frozen=True):
+class User(msgspec.Struct, frozen=True, gc=False):
     user_name: str = ""
     first_name: str = ""
     last_name: str = ""
@@ -34,13 +34,13 @@ class User(msgspec.Struct, frozen=True):
     organisation_id: str = ""
 
 
-class Session(msgspec.Struct, frozen=True):
+class Session(msgspec.Struct, frozen=True, gc=False):
     user_id: str = ""
     organisation_id: str = ""
     preferred_language: str = ""
 
 
-class Organisation(msgspec.Struct, frozen=True):
+class Organisation(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     state: str = "active"
     domains: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Organisation(msgspec.Struct, frozen=True):
     """Whether a password change is announced; None leaves it to the instance."""
 
 
-class Instance(msgspec.Struct, frozen=True):
+class Instance(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     state: str = "active"
     domains: tuple[str, ...] = ()

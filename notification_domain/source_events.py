@@ -34,7 +34,7 @@ class InvalidData(Exception):
         self.message = message
 
 
-class _Fact(msgspec.Struct, frozen=True, kw_only=True):
+class _Fact(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     organisation_id: Text = ""
 
 
@@ -60,7 +60,7 @@ class CodeUsed(_Fact, frozen=True, kw_only=True):
     code_id: Text = ""
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, gc=False):
     """Which trigger a sent event answers: its stream's version."""
 
     version: int

@@ -31,7 +31,7 @@ from notification_domain.notification import Open, decide, fold
 from notification_domain.notification_events import Event as NotificationEvent
 from notification_domain.notification_events import NotificationDeclined, Source
 from notification_domain.policies import Decision, Deployment, Occasion, react
-from notification_domain.recipients import Session, User, initial, tells
+from notification_domain.recipients import Instance, Organisation, Session, User, initial, tells
 from notification_domain.source_events import (
     CodeAdded,
     Fact,
@@ -47,12 +47,10 @@ from projections.recipients import (
     Damaged,
     Knowledge,
     Known,
-    acquaintance,
     learn,
     load_readable,
     pointed_at,
     save_known,
-    subjects_of,
 )
 
 _logger = logging.getLogger(__name__)
@@ -62,9 +60,10 @@ BATCH = 500
 
 Clock: TypeAlias = Callable[[], datetime]
 T = TypeVar("T")
+S = TypeVar("S", User, Session, Organisation, Instance)
 
 
-class _Read(msgspec.Struct, frozen=True):
+class _Read(msgspec.Struct, frozen=True, gc=False):
     """A source event of the batch, understood as far as we can."""
 
     event: RecordedEvent
@@ -233,16 +232,12 @@ def _occasion(  # what an occasion is made of
     position_seen: int,
 ) -> Occasion:
     instance, subject = read.event.instance, read.source.subject
-    known = knowledge.get((instance, subject))
-    session = known.state if known and isinstance(known.state, Session) else Session()
-    stated = read.fact.user_id if isinstance(read.fact, CodeAdded) else ""
-    user_id = subject.removeprefix("user/") if subject.startswith("user/") else session.user_id or stated
-    user = knowledge.get((instance, f"user/{user_id}"))
-    organisation_id = (read.fact.organisation_id if read.fact else "") or session.organisation_id
-    if not organisation_id and user and isinstance(user.state, User):
-        organisation_id = user.state.organisation_id
-    people = acquaintance(knowledge, instance, subjects_of(user_id, organisation_id, subject))
     assert read.fact is not None
+    session = _known(knowledge, instance, subject, Session)
+    stated = read.fact.user_id if isinstance(read.fact, CodeAdded) else ""
+    whose = subject if subject.startswith("user/") else f"user/{session.user_id or stated}"
+    user = _known(knowledge, instance, whose, User)
+    organisation_id = read.fact.organisation_id or session.organisation_id or user.organisation_id
     return Occasion(
         trigger=trigger,
         source=Source(subject, read.event.version, read.source.source, read.source.id, read.source.type),
@@ -251,11 +246,17 @@ def _occasion(  # what an occasion is made of
         now=now,
         position_seen=position_seen,
         later=tuple((other.canonical, other.fact) for other in later),
-        user=people.user,
-        session=people.session,
-        organisation=people.organisation,
-        instance=people.instance,
+        user=user,
+        session=session,
+        organisation=_known(knowledge, instance, f"organisation/{organisation_id}", Organisation),
+        instance=_known(knowledge, instance, "instance", Instance),
     )
+
+
+def _known(knowledge: Knowledge, instance: str, subject: str, kind: type[S]) -> S:
+    """What is known of a subject; blank when that is nothing, or when it is a subject of another kind."""
+    known = knowledge.get((instance, subject))
+    return known.state if known is not None and isinstance(known.state, kind) else kind()
 
 
 def _happened_at(read: _Read) -> datetime:

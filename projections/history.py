@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from typing import LiteralString, TypeAlias, cast
 from uuid import UUID
 
@@ -214,20 +216,27 @@ class History:
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         """Runs in the transaction that moves the tracking."""
-        begun = {event.stream: new for event in events if (new := decided(event))}
-        stages = {event.stream: first_stage(event) for event in events if isinstance(event.fact, _DECISIONS)}
-        told = {event.stream for event in events if isinstance(event.fact, _STEPS)}
-        known = self.stages(connection, told - begun.keys())
-        stages |= known
+        streams: dict[UUID, list[RecordedEvent]] = defaultdict(list)
         for event in events:
-            stage = stages.get(event.stream)
-            if stage is not None:
-                stages[event.stream] = moved(stage, event)
-        self.begin(connection, [(new, stages[stream]) for stream, new in begun.items()])
-        self.move(
-            connection,
-            {stream: stages[stream] for stream, before in known.items() if stages[stream] is not before},
-        )
+            streams[event.stream].append(event)
+        begun, going_on = [], []
+        for told in streams.values():
+            new = decided(told[0])
+            if new is None:
+                going_on.append(told)
+            else:
+                begun.append((new, reduce(moved, told[1:], first_stage(told[0]))))
+        self.begin(connection, begun)
+        self._go_on(connection, going_on)
+
+    def _go_on(self, connection: Connection[TupleRow], streams: Sequence[Sequence[RecordedEvent]]) -> None:
+        known = self.stages(connection, [told[0].stream for told in streams])
+        changed: dict[UUID, Stage] = {}
+        for told in streams:
+            before = known.get(told[0].stream)
+            if before is not None and (after := reduce(moved, told, before)) is not before:
+                changed[told[0].stream] = after
+        self.move(connection, changed)
 
     def stages(self, connection: Connection[TupleRow], ids: Collection[UUID]) -> dict[UUID, Stage]:
         """Where these stand in the table, without reasons: the next step gives them anew."""

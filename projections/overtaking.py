@@ -24,17 +24,14 @@ def overtakes(event: RecordedEvent) -> list[Overtaken]:
     canonical = canonical_type(source.type)
     if canonical in _MAKES_REACHABLE:
         return [Overtaken(event.stream, event.version, "", event.recorded_at)]
-    triggers = _OVERTAKES.get(canonical, ())
-    code_id = _code_id(source) if triggers else ""
     return [
-        Overtaken(
-            event.stream,
-            event.version,
-            f"{trigger.rule} {code_id if trigger.per_code_id else ''}".strip(),
-            event.recorded_at,
-        )
-        for trigger in triggers
+        Overtaken(event.stream, event.version, _supersede_key(trigger, source), event.recorded_at)
+        for trigger in _OVERTAKES.get(canonical, ())
     ]
+
+
+def _supersede_key(trigger: Trigger, source: SourceEvent) -> str:
+    return f"{trigger.rule} {_code_id(source)}".strip() if trigger.per_code_id else trigger.rule
 
 
 def _code_id(source: SourceEvent) -> str:

@@ -25,6 +25,9 @@ class Poison(msgspec.Struct, frozen=True):
 
 def frozen(cursor: Cursor[Any], projection: str, streams: Iterable[UUID]) -> set[UUID]:
     """Which of these streams wait for a person, because an earlier event of theirs is quarantined."""
+    cursor.execute(_queries.any_frozen, {"projection": projection}, prepare=True)
+    if cursor.fetchone() == (False,):
+        return set()  # as nearly always
     cursor.execute(_queries.frozen, {"projection": projection, "streams": list(set(streams))}, prepare=True)
     return {stream for (stream,) in cursor.fetchall()}
 

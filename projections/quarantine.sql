@@ -1,3 +1,6 @@
+-- name: any_frozen
+SELECT EXISTS (SELECT 1 FROM quarantined_events WHERE projection = %(projection)s)
+
 -- name: frozen
 SELECT DISTINCT stream_id FROM quarantined_events WHERE projection = %(projection)s AND stream_id = ANY(%(streams)s)
 

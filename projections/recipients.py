@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoders = {kind: msgspec.json.Decoder(state) for kind, state in KINDS.items()}
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is known of a subject, and the version of its stream that told it."""
 
     version: int

@@ -19,9 +19,13 @@ from projections.history import History
 from projections.quarantine import Poison
 
 
-def readable(cursor: Cursor[Any], projection: str, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+def readable(
+    cursor: Cursor[Any], projection: str, events: Sequence[RecordedEvent]
+) -> Sequence[RecordedEvent]:
     """The events to apply; unknown ones are set aside, and with them all that follows in their streams."""
     closed = quarantine.frozen(cursor, projection, (event.stream for event in events))
+    if not closed and not any(isinstance(event.fact, UnknownTopic) for event in events):
+        return events
     applied, unknown = [], []
     for event in events:
         if isinstance(event.fact, UnknownTopic):

@@ -177,6 +177,10 @@ def upsert_recipients(tables: Tables, p: Parameters) -> Result:
     return len(p["instances"])
 
 
+def any_frozen(tables: Tables, p: Parameters) -> Result:
+    return [(any(projection == p["projection"] for projection, _ in tables.quarantine),)]
+
+
 def frozen(tables: Tables, p: Parameters) -> Result:
     wanted = set(p["streams"])
     held = {row[0] for key, row in tables.quarantine.items() if key[0] == p["projection"]}
