@@ -147,7 +147,7 @@ def _understand(events: Sequence[RecordedEvent], outcome: Outcome) -> list[_Read
 
 def _guarded(outcome: Outcome, event: RecordedEvent, work: Callable[[], T]) -> T | None:
     """What ``work`` gives, or None after setting the event aside: it must not stop the others."""
-    if outcome.frozen.get(event.stream, event.position) < event.position:
+    if outcome.frozen and outcome.frozen.get(event.stream, event.position) < event.position:
         outcome.poisons.append(Poison(event, "an earlier event of its stream is quarantined"))
         return None
     try:

@@ -47,6 +47,7 @@ class RecipientRows:
         self._known: Knowledge = {}
         self._changed: Knowledge = {}
         """Not written yet."""
+        self._any_written = False
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         cursor = connection.cursor(binary=True)
@@ -66,7 +67,7 @@ class RecipientRows:
 
     def _recall(self, cursor: Cursor[Any], owners: set[Owner]) -> None:
         missing = owners - self._known.keys()
-        found = load_known(self._log, cursor, missing, self._new)
+        found = load_known(self._log, cursor, missing, self._new) if self._any_written else {}
         for owner in missing:
             blank = initial(owner[1])
             if blank is not None:
@@ -88,6 +89,7 @@ class RecipientRows:
     def _write(self, cursor: Cursor[Any]) -> None:
         for page in in_pages(self._changed.items()):
             save_known(self._log, cursor, dict(page), self._new)
+            self._any_written = True
         self._changed.clear()
 
     def _readable(
