@@ -53,6 +53,7 @@ class Life:
         self.closed = False
         self.parked = False
         self.must_expire = False
+        self.doubted_at = request.decided_at
         self.cycle = 1
         self.expires_at = request.expires_at
         self.attempt = 0
@@ -63,6 +64,8 @@ class Life:
         self.doubts = 0
         self.transmissions: dict[int, tuple[RecordedEvent, int]] = {}
         """By attempt: the event and the cycle."""
+        self.earlier = 0
+        """The last attempt of the cycles before."""
         self.heard: dict[int, Standing] = {}
         """By attempt: what a reply that came too late has proven."""
         self.announced: list[int] = []
@@ -131,20 +134,29 @@ class Life:
                 self.faults.append(f"parked for {lost} lost claims")
             self.parked = True
         else:
-            self._judge_doubt(fact)
+            self._judge_doubt(event, fact)
+        if self._is_told(fact.attempt):
+            self.faults.append(f"attempt {fact.attempt} is in doubt though its end was reported")
         self.doubts += 1
         self.announced.append(event.position)
         self.started = self.transmitting = False
 
-    def _judge_doubt(self, fact: OutcomeUnknown) -> None:
+    def _judge_doubt(self, event: RecordedEvent, fact: OutcomeUnknown) -> None:
         if not self.transmitting:
             self.faults.append("an outcome is unknown though nothing was transmitted")
         exhausted = self.spent >= self.record.world.policy.max_attempts
         expected = aftermath(self.request, fact.not_before, doubts=self.doubts, exhausted=exhausted)
         if fact.aftermath != expected:
             self.faults.append(f"unknown led to {fact.aftermath}, not {expected}")
+        self.doubted_at = event.recorded_at
         self.parked = fact.aftermath == "park"
         self.must_expire = fact.aftermath == "expire"
+
+    def _is_told(self, attempt: int) -> bool:
+        """By the provider, while it was in transmission."""
+        arrived = {one for one, what in self.heard.items() if what is Standing.ACCEPTED}
+        failed = self.heard.get(attempt) is Standing.FAILED
+        return self.transmitting and (failed or any(one > self.earlier for one in arrived))
 
     def was_sent(self, _: RecordedEvent, fact: NotificationSent) -> None:
         if not fact.by:
@@ -159,6 +171,10 @@ class Life:
             self.faults.append("cancelled by an operator after it was handed over")
         if not self._justified(event, fact):
             self.faults.append(f"cancelled without cause at {event.position}: {fact.reason} {fact.error}")
+        if self.must_expire and event.recorded_at != self.doubted_at:
+            self.faults.append("it had to expire and did so later")
+        if fact.attempt != self.attempt:
+            self.faults.append(f"cancelled as attempt {fact.attempt}, which was {self.attempt}")
         self.must_expire = False
         self._close()
 
@@ -167,6 +183,7 @@ class Life:
             self.faults.append("a new cycle began within the old one")
         self.closed = self.parked = self.started = self.transmitting = False
         self.cycle += 1
+        self.earlier = self.attempt
         self.spent = self.doubts = 0
         self.expires_at = fact.expires_at
         self.announced.append(event.position)

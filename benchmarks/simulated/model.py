@@ -78,6 +78,9 @@ class Nature(Protocol):
     def committed(self, wakes: Sequence[str]) -> None:
         """A transaction that wakes readers is stored."""
 
+    def hesitate(self) -> None:
+        """May let others go on between a decision and its transaction."""
+
 
 class Calm:
     """Nothing happens."""
@@ -86,6 +89,9 @@ class Calm:
         pass
 
     def committed(self, wakes: Sequence[str]) -> None:
+        pass
+
+    def hesitate(self) -> None:
         pass
 
 

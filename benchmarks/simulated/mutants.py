@@ -55,10 +55,23 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     (
         "no return",
         recording,
-        ("_obstacles", "what_matters", "stands_against", "_overtaken", "_user_state", "_names"),
+        (
+            "_obstacles",
+            "what_matters",
+            "stands_against",
+            "_overtaken",
+            "_known",
+            "_doubt",
+            "_user_state",
+            "_names",
+        ),
     ),
     ("obstacles", policies, ("obstacle", "user_obstacle", "_speaks_for")),
-    ("aggregate", notification, ("_start_attempt", "_start_transmission", "_doubt", "after_unknown")),
+    (
+        "aggregate",
+        notification,
+        ("_start_attempt", "_start_transmission", "_doubt", "after_unknown", "_settled"),
+    ),
     ("worker", worker.Worker, ("transmit", "send")),
     ("delivery", delivery.Delivery, ("begin", "run")),  # where the intent is asked for
     ("starting", starting, ("_ended",)),

@@ -54,6 +54,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     gather: float
     """Seconds that results gather."""
     at_once: int
+    calls_back: float = 0.2
+    """Chance that a provider reports later what became of a message."""
+    hesitates: float = 0.5
+    """Chance that others go on between the decision to cancel something and its transaction."""
     mended: float = 0.5
     """Chance that what was poison is understood by the version that is at work after the healing."""
 

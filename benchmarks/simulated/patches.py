@@ -25,6 +25,7 @@ from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
 from benchmarks.simulated.story import POISON
 from notification_domain import identity
+from notification_domain.notification import Cancel
 from notification_domain.source_events import Fact, interpret
 from workers import recording
 from workers.channels.port import Mail, TextMessage
@@ -65,6 +66,8 @@ def _render(request: Any, envelope: Any, *_: object) -> Mail | TextMessage:  # n
 
 def _watched(log: Any, steps: Sequence[Step], *more: Any) -> list[Answer]:  # noqa: ANN401  # a model's log
     """What a worker writes, with what it asked for before our eyes."""
+    if any(isinstance(step.command, Cancel) for step in steps):
+        log.database.nature.hesitate()
     look_again = log.database.watchers["workers/recording:advance"](steps)
     answers = recording.advance(log, steps, *more)
     look_again(answers)

@@ -10,10 +10,11 @@ from uuid import UUID
 import msgspec
 
 from benchmarks.simulated.loop import CURRENT
+from benchmarks.simulated.rules import RULES, may_reach, user_state
 from benchmarks.simulated.statements import Parameters
 from benchmarks.simulated.tables import Due, Table
 from benchmarks.simulated.world import World
-from notification_domain.notification import RecordOutcome
+from notification_domain.notification import RecordOutcome, StartTransmission
 from workers.recording import Answer, Refused, Step
 
 MARGIN = timedelta(seconds=2)
@@ -140,19 +141,31 @@ class Watch:
 
     def advance(self, steps: Sequence[Step]) -> Callable[[Any], None]:
         """What has happened is told late, too, as long as nobody else came."""
+        before = [self._told_of_user(step) for step in steps]
 
         def look_again(answers: Sequence[Answer]) -> None:
-            for step, answer in zip(steps, answers, strict=True):
-                held, row = step.held, self._world.tables.due.get(step.held.notification)
-                mine = row is not None and row.lease_token == held.token
+            for step, answer, told in zip(steps, answers, before, strict=True):
                 if isinstance(answer, Refused):
-                    self._refused[held.notification] = self._world.cuts[CURRENT.get()]
-                if mine and isinstance(step.command, RecordOutcome) and isinstance(answer, Refused):
-                    known = self._world.tables.streams[held.notification][-1][3]
-                    if known == held.version:
-                        self._broken(f"an outcome of {held.notification} was refused: {answer.why}")
+                    self._refusal(step, answer, told)
+                elif not answer.events and not isinstance(step.command, StartTransmission | RecordOutcome):
+                    self._broken(f"a claim of {step.held.notification} came to nothing: {step.command}")
 
         return look_again
+
+    def _told_of_user(self, step: Step) -> list[str]:
+        return [row[4] for row in self._world.tables.streams.get(step.subject.user_stream, ())]  # type: ignore[arg-type]
+
+    def _refusal(self, step: Step, answer: Refused, told: list[str]) -> None:
+        held, row = step.held, self._world.tables.due.get(step.held.notification)
+        self._refused[held.notification] = self._world.cuts[CURRENT.get()]
+        went_on = self._world.tables.streams[held.notification][-1][3] > held.version
+        if row is None or row.lease_token != held.token or went_on:
+            return
+        if isinstance(step.command, RecordOutcome):
+            self._broken(f"an outcome of {held.notification} was refused: {answer.why}")
+        still = told == self._told_of_user(step) and not may_reach(RULES[held.request.rule], user_state(told))
+        if answer.why == "what stood against it is over" and still:
+            self._broken(f"{held.notification} was not cancelled though its user cannot be reached")
 
     def apply(self, step: Step, answer: Answer) -> None:
         """Who was refused for what it had written itself is told so, as long as the log can be asked."""

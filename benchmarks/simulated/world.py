@@ -11,11 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks.simulated import providers
+from benchmarks.simulated.callbacks import Callbacks
 from benchmarks.simulated.loop import CURRENT, Killed, Process, VirtualLoop
 from benchmarks.simulated.model import ModelConnection, ModelDatabase, ModelLog
 from benchmarks.simulated.options import Options, draw
 from benchmarks.simulated.providers import Copy
 from benchmarks.simulated.tables import EPOCH, Tables
+from event_log.callbacks import Reference
 from event_log.errors import LogUnavailable
 from notification_domain.backoff import RetryPolicy
 from notification_domain.policies import Deployment
@@ -37,7 +39,7 @@ class World:
         self.loop = VirtualLoop(self.random, STEP_LIMIT)  # type: ignore[abstract]  # only what asyncio asks for
         self.loop.before_step = self._befall
         self.tables = Tables(self.loop.time)
-        self.deployment = Deployment(max_ttl=timedelta(minutes=30))
+        self.deployment = Deployment(max_ttl=timedelta(minutes=Random(seed + 4).choice((30, 30, 30, 2))))
         self.policy = RetryPolicy(
             max_attempts=self.options.max_attempts, min_delay=2.0, max_delay=300.0, factor=2.0
         )
@@ -58,6 +60,7 @@ class World:
         self.lost_claims: dict[UUID, int] = {}
         """The most that was seen, by notification."""
         self.stoppers: dict[Process, Callable[[], None]] = {}
+        self._callbacks = Callbacks(self, seed + 3)
         self.watchers: dict[str, Any] = {}
 
     # --- processes --------------------------------------------------------------------------------
@@ -190,8 +193,9 @@ class World:
 
     def _judge(self, process: Process, message: Message, attempt: int, answer: asyncio.Future[Any]) -> None:
         taken, outcome = providers.judged(self)
+        message_id, notification, code = providers.plain_text(message)
+        self._callbacks.about(Reference(UUID(notification), attempt), taken=taken)
         if taken:
-            message_id, notification, code = providers.plain_text(message)
             head = self.tables.log[-1][0] if self.tables.log else 0
             self.loop.trace.append((self.loop.now, "taken", notification))
             self.ledger.append(
@@ -251,9 +255,15 @@ class _Fate:
         elif random.random() < options.unavailable:
             raise LogUnavailable("the connection was cut")
         if place != "before commit" and random.random() < options.interleave:
-            self._let_others_go_first(connection)
+            with connection.set_aside():
+                self._let_others_go_first()
 
-    def _let_others_go_first(self, connection: ModelConnection) -> None:
+    def hesitate(self) -> None:
+        world = self._world
+        if world.chaos and world.random.random() < world.options.hesitates:
+            self._let_others_go_first()
+
+    def _let_others_go_first(self) -> None:
         world = self._world
         seconds = world.random.choice((0.0, 0.0, 0.25, 0.5, 7.0, 15.0, 45.0))
         steps = world.random.choice((1, 3, 8, 30))
@@ -261,8 +271,7 @@ class _Fate:
             return
         world.nested.append(self._process)
         try:
-            with connection.set_aside():
-                world.loop.meanwhile(world.loop.now + seconds, steps)
+            world.loop.meanwhile(world.loop.now + seconds, steps)
         finally:
             world.nested.pop()
         if not self._process.alive:
