@@ -20,6 +20,7 @@ import workers.loading
 import workers.preparing
 import workers.recorder
 import workers.recording
+import workers.starting
 import workers.worker
 from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
@@ -98,6 +99,7 @@ _STANDING: tuple[tuple[Any, str, Any], ...] = (
     (workers.recorder, "GroupCommit", SteppedLane),
     (event_log.intake, "GroupCommit", SteppedLane),
     (workers.recorder, "advance", _watched),
+    (workers.starting, "advance", _watched),
     (workers.recorder.Recorder, "apply", _applied),
     (workers.preparing, "render", _render),
     (workers.worker, "_logger", _quiet),
