@@ -24,7 +24,6 @@ import workers.starting
 import workers.worker
 from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
-from benchmarks.simulated.story import POISON
 from notification_domain import identity
 from notification_domain.notification import Cancel
 from notification_domain.source_events import Fact, interpret
@@ -113,9 +112,8 @@ _STANDING: tuple[tuple[Any, str, Any], ...] = (
 
 
 def _understood(event_type: str, payload: dict[str, Any]) -> Fact | None:
-    """As the next version does: it knows what POISON means."""
-    known = payload.get("expiry") != POISON["expiry"]
-    return interpret(event_type, payload if known else payload | {"expiry": 0})
+    """As the next version does: it knows what "soon" means."""
+    return interpret(event_type, {name: value for name, value in payload.items() if value != "soon"})
 
 
 NEXT_VERSION: tuple[tuple[Any, str, Any], ...] = tuple(

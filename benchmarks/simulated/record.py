@@ -10,7 +10,6 @@ from uuid import UUID
 from benchmarks.simulated.loop import Process
 from benchmarks.simulated.model import Calm, ModelDatabase, ModelLog
 from benchmarks.simulated.providers import Copy
-from benchmarks.simulated.story import POISON
 from benchmarks.simulated.world import World
 from event_log.envelope import RecordedEvent, SourceEvent
 from notification_domain import identity
@@ -21,7 +20,7 @@ Owner: TypeAlias = tuple[str, str]
 
 
 def is_poison(event: RecordedEvent) -> bool:
-    return isinstance(event.fact, SourceEvent) and event.fact.data.get("expiry") == POISON["expiry"]
+    return isinstance(event.fact, SourceEvent) and "soon" in event.fact.data.values()
 
 
 class Record:

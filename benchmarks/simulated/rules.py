@@ -83,9 +83,9 @@ def may_reach(rule: Rule, state: str) -> bool:
 
 
 def speaks_for_all(rule: Rule, later: RecordedEvent) -> bool:
-    """A sent event of somebody else's, without a cause."""
+    """A sent event of somebody else's, without a cause that anybody understands."""
     assert isinstance(later.fact, SourceEvent)
-    return later.topic == rule.sent and "cause" not in later.fact.data
+    return later.topic == rule.sent and not isinstance(later.fact.data.get("cause"), dict)
 
 
 def aftermath(request: Any, at: datetime, *, doubts: int, exhausted: bool) -> str:  # noqa: ANN401  # the fact

@@ -10,8 +10,11 @@ from event_log.intake import CallerEvent
 
 ORIGIN = "https://login.example"
 INSTANCES = ("acme", "beta")
-POISON = {"expiry": "soon", "trigger_origin": ORIGIN}
-"""No code understands it, until a version comes that takes it for a code that never expires."""
+POISON: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("user.human.email.code.added", {"expiry": "soon", "trigger_origin": ORIGIN}),
+    ("user.human.email.code.sent", {"cause": "soon"}),
+)
+"""No code understands these, until a version comes that takes "soon" for nothing said."""
 
 
 class Story:
@@ -67,10 +70,18 @@ class Story:
             there = self._whims.choice(("user.locked", "user.locked", "user.removed"))
             events += [self._event(name, f"user/{user}", {}) for name in (there, "user.unlocked")]
         if self._poison and random.random() < 0.3:
-            events.insert(0, self._event("user.human.email.code.added", f"user/{user}", POISON))
+            events.insert(0, self._poisoned(user))
         if random.random() < 0.5:
             return [[event] for event in events]
         return [events]
+
+    def _poisoned(self, user: str) -> CallerEvent:
+        name, data = self._whims.choice(POISON)
+        return self._event(name, f"user/{user}", data)
+
+    def _of_another(self) -> dict[str, Any]:
+        """A code's id, where none is asked for."""
+        return {"code_id": "x"} if self._whims.random() < 0.5 else {}
 
     def _one_or_two(self, stem: str, user: str, used: str, **more: Any) -> list[CallerEvent]:  # noqa: ANN401
         subject = f"user/{user}"
@@ -79,9 +90,9 @@ class Story:
         if draw < 0.4:
             events.append(self._event(f"{stem}.added", subject, self._code(**more)))
         elif draw < 0.55:
-            events.append(self._event(used, subject, {"trigger_origin": ORIGIN}))
+            events.append(self._event(used, subject, {"trigger_origin": ORIGIN} | self._of_another()))
         elif draw < 0.65:  # somebody else has sent it
-            events.append(self._event(f"{stem}.sent", subject, {}))
+            events.append(self._event(f"{stem}.sent", subject, self._of_another()))
         return events
 
 
