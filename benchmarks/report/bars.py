@@ -107,6 +107,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
     "smtp": (
         Measure("mails a second", "messages_per_s"),
         Measure("times aiosmtplib with a pool", "ratio_aiosmtplib", digits=1, at_least=5),
+        Measure("times the same on uvloop", "ratio_aiosmtplib_uvloop", digits=1),
         Measure("times aiosmtplib.send", "ratio_aiosmtplib_send", digits=1),
         Measure("of the C client", "ratio_c", digits=2, at_least=0.8),
     ),
