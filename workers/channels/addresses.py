@@ -38,7 +38,7 @@ def wire_address(address: str) -> bytes | Unfit:
     if name is None:
         return Unfit("the part after the @ is not a domain name")
     wire = f"{local_part}@{name}".encode()
-    if len(wire) - len(f"@{name}") > LONGEST_LOCAL_PART:
+    if len(wire) - 1 - len(name) > LONGEST_LOCAL_PART:
         return Unfit(f"the part before the @ is longer than {LONGEST_LOCAL_PART} octets")
     if len(wire) > LONGEST_ADDRESS:
         return Unfit(f"the address is longer than {LONGEST_ADDRESS} octets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 
 from workers.channels.smtp_connection import SmtpConnection
 from workers.channels.smtp_replies import ConversationError
@@ -23,7 +24,9 @@ class SmtpPool:
 
     async def take(self) -> SmtpConnection | None:
         """A connection that looks alive, or None: then the caller opens one."""
-        await self._retire()
+        longest_ago = asyncio.get_running_loop().time() - self._limits.idle_timeout
+        if self._idle and self._idle[0].idle_since < longest_ago:
+            await self._retire(longest_ago)
         while self._idle:
             connection = self._idle.pop()
             if await self._is_usable(connection):
@@ -44,15 +47,11 @@ class SmtpPool:
         idle, self._idle = self._idle, []
         await _quit_all(idle)
 
-    async def _retire(self) -> None:
-        """The one used last stands last, so the others are looked at only while the first is too old."""
-        longest_ago = asyncio.get_running_loop().time() - self._limits.idle_timeout
-        count = 0
-        while count < len(self._idle) and self._idle[count].idle_since < longest_ago:
-            count += 1
-        if count:
-            old, self._idle = self._idle[:count], self._idle[count:]
-            await _quit_all(old)
+    async def _retire(self, longest_ago: float) -> None:
+        """The one used last stands last, so the oldest stand first."""
+        count = bisect_left(self._idle, longest_ago, key=lambda connection: connection.idle_since)
+        old, self._idle = self._idle[:count], self._idle[count:]
+        await _quit_all(old)
 
     async def _is_usable(self, connection: SmtpConnection) -> bool:
         if not connection.quiet:

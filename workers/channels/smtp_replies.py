@@ -11,7 +11,7 @@ from workers.channels.reply_text import reply_text
 LONGEST_REPLY = 32 * 1024
 """Octets of one whole reply; the largest real ones are EHLO answers of a few thousand."""
 
-_REPLY = re.compile(rb"([2-5][0-9][0-9])(?:-[^\r\n]*\r?\n\1)*(?: [^\r\n]*)?\r?\n")
+_REPLY = re.compile(rb"([2-5][0-9][0-9])(-[^\r\n]*\r?\n(?:\1-[^\r\n]*\r?\n)*\1)?(?: ([^\r\n]*))?\r?\n")
 _BEGUN = re.compile(rb"(?:([2-5][0-9][0-9])-[^\r\n]*\r?\n(?:\1-[^\r\n]*\r?\n)*)?[^\n]*")
 _ENHANCED_CODE = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])")
 
@@ -59,8 +59,11 @@ def read_reply(received: bytes | bytearray) -> tuple[Reply, int] | None:
     """
     whole = _REPLY.match(received)
     if whole is not None:
-        text = b" ".join([line[len("250 ") :] for line in whole[0].splitlines()])
-        return Reply(int(whole[1]), text.decode(errors="replace")), whole.end()
+        code, earlier, text = whole.groups(default=b"")
+        if earlier:
+            lines = (code + earlier).splitlines()[:-1]
+            text = b" ".join([*(line[len("250-") :] for line in lines), text])
+        return Reply(int(code), text.decode("utf-8", "replace")), whole.end()
     if not _BEGUN.fullmatch(received):
         raise UnreadableError(reply_text(f"not a reply: {received.decode(errors='replace')}"))
     if len(received) > LONGEST_REPLY:
