@@ -26,6 +26,7 @@ from notification_domain.recipients import User
 from projections import quarantine, tracking
 from projections.quarantine import Poison
 from projections.recipients import Known, load_known, save_known
+from tests.claims import claim
 from tests.simulation.conftest import Place
 
 ANN = stream_id("acme", "user/ann")
@@ -243,8 +244,7 @@ def test_a_held_lease_tells_how_far_its_streams_have_come(place: Place) -> None:
         transaction.write([ours(1, 1), ours(2, 1), ours(1, 2)], wake="due")
         due_queue.put(transaction.cursor, [first, second])
     with place.log.database.connection() as connection:
-        given = {"limit": 9, "lease": timedelta(minutes=1), "channels": ["email"]}
-        claims = due_queue.claim(connection.cursor(), place.now(), **given)
+        claims = claim(connection.cursor(), place.now())
         shown = sorted((claim.notification, claim.token) for claim in claims)
         found = due_queue.held(connection.cursor(), shown, [True, False])
     assert found == {UUID(int=1): Standing(True, 2, 2), UUID(int=2): Standing(True, 1, 0)}
