@@ -47,8 +47,8 @@ WITH RECURSIVE open (instance_id, channel) AS (
      CROSS JOIN LATERAL (
          SELECT d.instance_id, d.channel
            FROM due_notifications d
-          WHERE (d.instance_id, d.channel) < (open.instance_id, open.channel)
-            AND d.not_before < '9999-01-01 00:00:00+00'
+          WHERE d.not_before < '9999-01-01 00:00:00+00'
+            AND (d.instance_id, d.channel) < (open.instance_id, open.channel)
           ORDER BY d.instance_id DESC, d.channel DESC
           LIMIT 1) AS next
 ),

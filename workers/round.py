@@ -2,13 +2,14 @@
 
 Only the due queue decides what is due. Looking round all of it costs more the more instances have something
 open, and the more removed rows an old snapshot keeps in the index; so claims go on from where the last one
-ended, and a look takes no more than a small share of the time as long as somebody is known to wait.
+ended, and a look that is not short takes but a small share of the time as long as somebody is known to wait.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -17,8 +18,12 @@ from event_log.database import LogCursor
 from event_log.due_queue import Claim, Place, Wanted
 from workers.active_instances import ActiveInstances
 
+_SHORT = timedelta(milliseconds=1)
+"""A look that takes no longer may come before each claim."""
 _REST = 200
-"""Times as long as a look took, until the next one."""
+"""Times what a look takes beyond that, until the next one."""
+_LOOKS = 5
+"""So many of the last are compared: on a busy machine only the shortest tells what a look costs."""
 
 
 class Round:
@@ -35,6 +40,7 @@ class Round:
         self._in_order = in_order
         self._places: list[Place] = []
         self._next_look = datetime.min.replace(tzinfo=UTC)
+        self._took: deque[timedelta] = deque(maxlen=_LOOKS)
         self._wide = 0
         """So many places are asked at once."""
 
@@ -59,7 +65,8 @@ class Round:
         began = self._clock()
         places = due_queue.waiting(cursor, wanted)
         ended = self._clock()
-        self._next_look = ended + (ended - began) * _REST
+        self._took.append(ended - began)
+        self._next_look = ended + max(min(self._took) - _SHORT, timedelta()) * _REST
         self._places = due_queue.in_turn(places, self._active.turn(lambda: _longest_first(places)))
         self._wide = wanted.limit
 

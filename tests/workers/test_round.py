@@ -129,6 +129,24 @@ def test_what_falls_due_meanwhile_waits_for_the_next_look(slow: Desk) -> None:
     assert slow.served() == {"big": 3, "new": 1}
 
 
+def test_a_short_look_comes_before_each_claim(log: Log, clock: Clock) -> None:
+    quick = Desk(log, clock, look=0.0009)
+    quick.put("big", 20)
+    quick.claim()
+    quick.put("new")
+    assert quick.served() == {"big": 3, "new": 1}
+
+
+def test_one_look_that_took_long_by_chance_puts_none_off(log: Log, clock: Clock) -> None:
+    desk = Desk(log, clock)
+    desk.put("big", 20)
+    desk.claim()
+    desk.time.look = 1.0
+    desk.claim()
+    desk.put("new")
+    assert desk.served() == {"big": 3, "new": 1}
+
+
 def test_it_is_looked_again_at_once_when_nobody_is_known_to_wait(slow: Desk) -> None:
     slow.put("old")
     assert slow.served() == {"old": 1}
