@@ -198,6 +198,7 @@ def _written_back(record: Record) -> Iterator[str]:
                 other.topic == RULES[request.rule].sent
                 and other.fact.subject == request.source.subject
                 and other.fact.data["cause"]["version"] == request.source.version
+                and other.fact.data.get("id") == _code_id(request)
                 and other.instance == one.instance
                 and other.recorded_at == one.recorded_at
                 and other.position > one.position
@@ -206,6 +207,11 @@ def _written_back(record: Record) -> Iterator[str]:
                 yield f"the write-back of {stream} at {other.position} is not what it should be"
     for stray in back:
         yield f"written back for nothing: {stray}"
+
+
+def _code_id(request: NotificationRequested) -> str | None:
+    """Where a rule tells its codes apart by their ids."""
+    return request.arguments.get("CodeID") if RULES[request.rule].by_code_id else None
 
 
 def _commands(record: Record, schedule: Any) -> Iterator[str]:  # noqa: ANN401

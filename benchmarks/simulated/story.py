@@ -57,7 +57,8 @@ class Story:
 
     def _code(self, expiry: int | None = None, **more: Any) -> dict[str, Any]:  # noqa: ANN401  # payloads
         seconds = self._random.choice((8, 12, 20, 60, 90, 300, 1200)) if expiry is None else expiry
-        return {"code": f"C{self._number + 1}", "expiry": seconds, "trigger_origin": ORIGIN} | more
+        told = {"code": f"C{self._number + 1}", "expiry": seconds, "trigger_origin": ORIGIN} | more
+        return told if "id" in more else told | self._of_another()
 
     def _tale(self, user: str) -> list[list[CallerEvent]]:
         """A trigger, and often what follows it."""
@@ -147,7 +148,8 @@ def _session(story: Story, user: str) -> list[CallerEvent]:
 def _passkey(story: Story, user: str) -> list[CallerEvent]:
     event, subject = story._event, f"user/{user}"  # noqa: SLF001
     name = "user.human.passwordless.initialization.code"
-    events = [event(f"{name}.requested", subject, story._code(id=code_id)) for code_id in ("a", "b")]  # noqa: SLF001
+    ids = ("a", story._whims.choice(("b", "b", "")))  # noqa: SLF001
+    events = [event(f"{name}.requested", subject, story._code(id=code_id)) for code_id in ids]  # noqa: SLF001
     if story._random.random() < 0.5:  # noqa: SLF001
         events.append(event(f"{name}.check.succeeded", subject, {"id": "a"}))
     return events

@@ -98,6 +98,8 @@ class Watch:
             for notification, not_before in zip(p["notification"], p["not_before"], strict=True):
                 row = self._world.tables.due[notification]
                 self._claims.put(notification, 0)
+                if self._world.tables.streams[notification][-1][4] == "notification.feedback.received":
+                    self._broken(f"{notification} was put back for a report that moved nothing")
                 if row.retry != self._tried.get(notification, False):
                     self._broken(f"{notification} is put among the wrong attempts")
                 if (row.lease_token, row.lease_until, row.due_at) != (None, None, not_before):
