@@ -78,8 +78,8 @@ class Nature(Protocol):
     def committed(self, wakes: Sequence[str]) -> None:
         """A transaction that wakes readers is stored."""
 
-    def hesitate(self) -> None:
-        """May let others go on between a decision and its transaction."""
+    def hesitate(self, locked: Sequence[tuple[str, str]]) -> None:
+        """May let others go on before something is cancelled; the users in the way are instance and id."""
 
 
 class Calm:
@@ -91,7 +91,7 @@ class Calm:
     def committed(self, wakes: Sequence[str]) -> None:
         pass
 
-    def hesitate(self) -> None:
+    def hesitate(self, locked: Sequence[tuple[str, str]]) -> None:
         pass
 
 

@@ -57,7 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     calls_back: float = 0.2
     """Chance that a provider reports later what became of a message."""
     hesitates: float = 0.5
-    """Chance that others go on between the decision to cancel something and its transaction."""
+    """Chance that others go on before something is cancelled, and unlock the user who was in the way."""
     mended: float = 0.5
     """Chance that what was poison is understood by the version that is at work after the healing."""
 

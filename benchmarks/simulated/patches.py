@@ -26,6 +26,7 @@ from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
 from notification_domain import identity
 from notification_domain.notification import Cancel
+from notification_domain.notification_events import Reason
 from notification_domain.source_events import Fact, interpret
 from workers import recording
 from workers.channels.port import Mail, TextMessage
@@ -66,12 +67,21 @@ def _render(request: Any, envelope: Any, *_: object) -> Mail | TextMessage:  # n
 
 def _watched(log: Any, steps: Sequence[Step], *more: Any) -> list[Answer]:  # noqa: ANN401  # a model's log
     """What a worker writes, with what it asked for before our eyes."""
-    if any(isinstance(step.command, Cancel) for step in steps):
-        log.database.nature.hesitate()
+    cancelled = [step for step in steps if isinstance(step.command, Cancel)]
+    if cancelled:
+        log.database.nature.hesitate(
+            [(one.held.instance, one.held.request.user_id) for one in cancelled if _locked(one)]
+        )
     look_again = log.database.watchers["workers/recording:advance"](steps)
     answers = recording.advance(log, steps, *more)
     look_again(answers)
     return answers
+
+
+def _locked(step: Step) -> bool:
+    """Whether it is cancelled because of its user, as far as the request names one."""
+    inactive = isinstance(step.command, Cancel) and step.command.reason is Reason.USER_INACTIVE
+    return inactive and bool(step.held.request.user_id)
 
 
 _apply = workers.recorder.Recorder.apply

@@ -17,6 +17,7 @@ from benchmarks.simulated.model import ModelConnection, ModelDatabase, ModelLog
 from benchmarks.simulated.options import Options, draw
 from benchmarks.simulated.providers import Copy
 from benchmarks.simulated.tables import EPOCH, Tables
+from benchmarks.simulated.unlocking import unlock
 from event_log.callbacks import Reference
 from event_log.errors import LogUnavailable
 from notification_domain.backoff import RetryPolicy
@@ -258,10 +259,12 @@ class _Fate:
             with connection.set_aside():
                 self._let_others_go_first()
 
-    def hesitate(self) -> None:
+    def hesitate(self, locked: Sequence[tuple[str, str]]) -> None:
         world = self._world
         if world.chaos and world.random.random() < world.options.hesitates:
             self._let_others_go_first()
+            for instance, user_id in locked:
+                unlock(world, instance, user_id)
 
     def _let_others_go_first(self) -> None:
         world = self._world
