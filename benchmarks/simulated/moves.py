@@ -282,6 +282,13 @@ def opening(queue: Queue) -> Iterator[Any]:
         for names in ((1, 2), (1,)):
             yield queue.claim(2, limit=1, left_alone=[UUID(int=number) for number in names])
         queue.remove(1, 2, 3)
+        queue.put(row(1, **given), row(2, 0.1, **given))
+        yield queue.claim(2, limit=1, lease=LOST), queue.claim(2, known=True, left_alone=[UUID(int=1)])
+        queue.remove(1, 2)
+    for priority in (0, 2):
+        queue.put(row(5 + priority, channel="push", priority=priority, expires_at=at(1 + priority / 9)))
+    yield queue.claim(2), queue.claim(2)
+    queue.remove(5, 7)
 
 
 def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
