@@ -2,7 +2,7 @@
 
 Only the due queue decides what is due. Looking round all of it costs more the more instances have something
 open, and the more removed rows an old snapshot keeps in the index; so claims go on from where the last one
-ended, and a look that is not short takes but a small share of the time as long as somebody is known to wait.
+ended, and a look that is not short takes but a twentieth of the time as long as somebody is known to wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workers.active_instances import ActiveInstances
 
 _SHORT = timedelta(milliseconds=1)
 """A look that takes no longer may come before each claim."""
-_REST = 200
+_REST = 20
 """Times what a look takes beyond that, until the next one."""
 _LOOKS = 5
 """So many of the last are compared: on a busy machine only the shortest tells what a look costs."""
