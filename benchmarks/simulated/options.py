@@ -54,7 +54,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     gather: float
     """Seconds that results gather."""
     at_once: int
-    calls_back: float = 0.2
+    calls_back: float = 0.4
     """Chance that a provider reports later what became of a message."""
     hesitates: float = 0.5
     """Chance that others go on before something is cancelled, and unlock the user who was in the way."""

@@ -176,7 +176,9 @@ class Watch:
         if not isinstance(answer, Refused) or row is None or row.lease_token != held.token:
             return
         runs = row.lease_until is not None and row.lease_until > self._world.tables.now() + MARGIN
-        went_on = self._world.tables.streams[held.notification][-1][3] > held.version
+        newest = self._world.tables.streams[held.notification][-1]
+        # A report is another's, and may come between a second look and what follows from it.
+        went_on = newest[3] > held.version and newest[4] != "notification.feedback.received"
         could_ask = self._refused[held.notification] == self._world.cuts[CURRENT.get()]
         if runs and went_on and could_ask:
             self._broken(f"{held.notification} was refused to its own worker: {answer.why}")
