@@ -293,7 +293,7 @@ def _drop(field: str, index: int) -> _Change:
     return change
 
 
-_INDIFFERENT = frozenset({None, "strict", "prepare"})
+_INDIFFERENT = frozenset({None, "strict", "prepare", "binary"})
 """Keyword arguments that no result depends on."""
 _NOTHING_IN_USE = ("failpoint(", "_logger.")
 """What does nothing outside the tests that kill at it, or only tells of it."""
