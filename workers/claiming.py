@@ -35,7 +35,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 
 T = TypeVar("T")
 
-TakeClaims: TypeAlias = Callable[[Pool], list[Claim]]
+TakeClaims: TypeAlias = Callable[[Pool], tuple[list[Claim], bool]]
+"""What was leased, and whether something may be left that is due."""
 Start: TypeAlias = Callable[[Sequence[Claim]], Sequence[T]]
 """Records which attempts begin; raises LogUnavailable when nothing is known of any."""
 SetOff: TypeAlias = Callable[[T], asyncio.Task[None]]
@@ -53,6 +54,7 @@ class Claims(Generic[T]):
         self._take = take
         self._start = start
         self._set_off = set_off
+        self._may_have_more = False
         self._woken = asyncio.Event()
         self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,17 +101,16 @@ class Claims(Generic[T]):
         self.is_idle = False
 
     async def _round(self, stopped: asyncio.Event) -> bool:
-        """Claim once and send what was claimed on its way; whether there was anything to do."""
+        """Claim once and send what was claimed on its way; whether there may be more to do at once."""
         self._woken.clear()
         await self._wait_for_room()
         if stopped.is_set():
             return False
-        started = await asyncio.to_thread(self._take_and_start, stopped)
-        for one in started or ():
+        for one in await asyncio.to_thread(self._take_and_start, stopped):
             task = self._set_off(one)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
-        return started is not None
+        return self._may_have_more
 
     async def _wait_for_room(self) -> None:
         """For a whole batch, which costs no more to claim than one row."""
@@ -120,11 +121,12 @@ class Claims(Generic[T]):
     def _fits(self) -> bool:
         return len(self._tasks) <= self.pool.size - self.pool.batch
 
-    def _take_and_start(self, stopped: asyncio.Event) -> Sequence[T] | None:
-        """The attempts that have begun; None when nothing was due."""
-        self.unbegun = self.unbegun or self._take(self.pool)
+    def _take_and_start(self, stopped: asyncio.Event) -> Sequence[T]:
+        """The attempts that have begun."""
+        if not self.unbegun:
+            self.unbegun, self._may_have_more = self._take(self.pool)
         if not self.unbegun or stopped.is_set():
-            return None
+            return ()
         claims, self.unbegun = self.unbegun, []
         try:
             return self._start(claims)

@@ -18,6 +18,8 @@ from event_log.database import LogCursor
 from event_log.due_queue import Claim, Place, Wanted
 from workers.active_instances import ActiveInstances
 
+TAKEN_ALONE = 2
+"""Lost claims, as the statement has them, after which a row is claimed by itself."""
 _SHORT = timedelta(milliseconds=1)
 """A look that takes no longer may come before each claim."""
 _REST = 20
@@ -43,6 +45,8 @@ class Round:
         self._took: deque[timedelta] = deque(maxlen=_LOOKS)
         self._wide = 0
         """So many places are asked at once."""
+        self.may_have_more = True
+        """Whether the last claims may have left something that was due; what may kill its worker apart."""
 
     def take(self, cursor: LogCursor, wanted: Wanted) -> list[Claim]:
         """Claims for whoever's turn it is; none only when a look has just found nothing."""
@@ -52,13 +56,17 @@ class Round:
 
     def _take_in_order(self, cursor: LogCursor, wanted: Wanted) -> list[Claim]:
         turn = self._active.turn(lambda: _longest_first(due_queue.waiting(cursor, wanted)))
-        return due_queue.claim_in_order(cursor, wanted, turn)
+        claims = due_queue.claim_in_order(cursor, wanted, turn)
+        self.may_have_more = bool(claims)
+        return claims
 
     def _take(self, cursor: LogCursor, wanted: Wanted) -> list[Claim]:
         claims = self._claim(cursor, wanted) if self._clock() < self._next_look else []
+        self.may_have_more = True
         if not claims:
             self._look(cursor, wanted)
             claims = self._claim(cursor, wanted)
+            self.may_have_more = bool(claims) and (bool(self._places) or _took_one_alone(claims))
         return claims
 
     def _look(self, cursor: LogCursor, wanted: Wanted) -> None:
@@ -80,6 +88,10 @@ class Round:
         # Sorting is stable: whoever was served goes behind the others of its priority.
         self._places = sorted([*untouched, *others, *served], key=lambda place: place.priority)
         return claims
+
+
+def _took_one_alone(claims: Sequence[Claim]) -> bool:
+    return claims[0].lost_claims >= TAKEN_ALONE
 
 
 def after(asked: Sequence[Place], claims: Sequence[Claim], limit: int) -> tuple[list[Place], list[Place]]:

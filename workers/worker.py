@@ -112,11 +112,12 @@ class Worker:
 
     # --- claim ------------------------------------------------------------------------------------
 
-    def _claim(self, pool: Pool) -> list[Claim]:
+    def _claim(self, pool: Pool) -> tuple[list[Claim], bool]:
+        round_ = self._rounds[pool]
         with self._log.database.connection() as connection:
-            claims = self._rounds[pool].take(connection.cursor(binary=True), self._wanted(pool))
+            claims = round_.take(connection.cursor(binary=True), self._wanted(pool))
         failpoint("worker.claimed")
-        return claims
+        return claims, round_.may_have_more
 
     def _wanted(self, pool: Pool) -> Wanted:
         return Wanted(

@@ -120,6 +120,27 @@ def test_codes_go_first_as_long_as_there_are_any(slow: Desk) -> None:
     assert slow.served() == {"big": 2, "small": 1}
 
 
+def test_a_claim_tells_whether_a_look_has_left_anything_behind(desk: Desk) -> None:
+    desk.put("big", 5)
+    desk.put("small")
+    left = []
+    while desk.claim():
+        left.append(desk.round.may_have_more)
+    assert left == [True, False]
+    assert not desk.round.may_have_more
+
+
+def test_what_is_taken_alone_leaves_the_others_behind(desk: Desk, conninfo: str) -> None:
+    desk.put("big", not_before=desk.clock.now - timedelta(hours=2))
+    with psycopg.connect(conninfo) as owner:
+        owner.execute("UPDATE due_notifications SET claims = 2")
+    desk.put("big", 2)
+    left = []
+    while claims := desk.claim():
+        left.append((len(claims), desk.round.may_have_more))
+    assert left == [(1, True), (2, False)]
+
+
 def test_what_falls_due_meanwhile_waits_for_the_next_look(slow: Desk) -> None:
     slow.put("big", 20)
     slow.claim()
