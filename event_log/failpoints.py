@@ -118,7 +118,9 @@ def _act(armed: _Armed, name: str) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: of a signal to the process another one takes notice, and this one goes on
+            # until that one has its turn.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "sleep":
             threading.Event().wait(armed.seconds)
         case _:
