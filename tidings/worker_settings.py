@@ -45,8 +45,8 @@ class WorkerSettings(SettingsGroup):
         default=None,
         ge=0,
         le=64,
-        description="Worker processes that `tidings up` starts; 0 delivers nothing; unset: one for every two "
-        "cores, at most 4.",
+        description="Worker processes that `tidings up` starts; 0 delivers nothing; unset: one a core, "
+        "at most 4.",
     )
     workers: int = Field(
         default=200,
@@ -187,5 +187,5 @@ class WorkerSettings(SettingsGroup):
 
 
 def worker_processes(wanted: int | None, cores: int) -> int:
-    """How many `tidings up` starts: a core for each, and a core for what each keeps others busy with."""
-    return wanted if wanted is not None else min(max(cores // 2, 1), _MOST_BY_DEFAULT)
+    """How many `tidings up` starts: one alone leaves cores idle while it waits for its commits."""
+    return wanted if wanted is not None else min(cores, _MOST_BY_DEFAULT)
