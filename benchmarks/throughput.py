@@ -31,9 +31,10 @@ from benchmarks.figures import Figure, figure, ratios
 from benchmarks.long_texts import PROGRAM
 from benchmarks.stack import ROOT, Stack, code, stack, user
 from benchmarks.timed_worker import TIMED, TOLD
+from tidings.channels import SANDBOX_CONNECTIONS
 
 PATIENCE = 600.0
-TASKS = 40
+TASKS = SANDBOX_CONNECTIONS
 """Of the naive build at once: as many as the worker has connections to the sandbox."""
 INSTANCE = "bench"
 _CHAINS = {"1": "1 worker", "2": "2 workers"}
