@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +44,10 @@ class Arrival(msgspec.Struct, frozen=True):
 _arrival = msgspec.json.Decoder(Arrival).decode
 
 
+class Unavailable(RuntimeError):
+    """A 503: nothing is known to be stored, and the same batch may be sent again."""
+
+
 class Stack:
     """A running `tidings up` and a client with a key of the instance ``bench``."""
 
@@ -61,6 +66,8 @@ class Stack:
         self.smtp_port = int(environment["TIDINGS_SANDBOX__SMTP_PORT"])
         self._environment = environment
         self._workers: list[subprocess.Popen[bytes]] = []
+        self.refused = 0
+        """Batches that were to come again later (503)."""
 
     async def append(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Append one batch; raises for anything but success."""
@@ -69,6 +76,8 @@ class Stack:
             f"{self.url}/v1/events", data=msgspec.json.encode(events), headers=headers
         ) as answer:
             body = await answer.json(content_type=None)
+            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise Unavailable(f"{answer.status}: {body}")
             if answer.status not in (200, 201):
                 raise RuntimeError(f"{answer.status}: {body}")
             items: list[dict[str, Any]] = body["items"]
@@ -79,9 +88,19 @@ class Stack:
 
         async def some() -> None:
             while taken := [event for _, event in zip(range(batch), events, strict=False)]:
-                await self.append(taken)
+                await self._append_when_it_may(taken)
 
         await asyncio.gather(*(some() for _ in range(_IN_FLIGHT)))
+
+    async def _append_when_it_may(self, events: Sequence[dict[str, Any]]) -> None:
+        while True:
+            try:
+                await self.append(events)
+            except Unavailable:
+                self.refused += 1
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     async def append_until_accepted(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """As a careful client does: the same batch again until it is answered."""

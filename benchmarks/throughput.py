@@ -263,18 +263,19 @@ async def main(plan: Plan) -> None:
             large = await found.chain(int(better), plan.large) if plan.large else None
             overdue = await found.overdue() if plan.overdue else 0.0
             mails = found.delivered()
+        refused = running.refused
     _print_rates(found, console)
     _print_cpu(found, steps, console)
     console.print(
         "sink: the sandbox, which writes each mail into its ledger, with fsync, before it accepts it"
     )
     console.print(f"peak memory, MiB: {', '.join(f'{n} {m:.0f}' for n, m in sorted(found.memory.items()))}")
-    told = _summary(found, mails, better, large, overdue)
+    told = _summary(found, mails, better, large, overdue, refused)
     print(json.dumps(told | {"steps_ms": {step: round(taken, 3) for step, taken in steps.items()}}))
 
 
 def _summary(
-    found: Benchmark, mails: Counter[str], better: str, large: Ran | None, overdue: float
+    found: Benchmark, mails: Counter[str], better: str, large: Ran | None, overdue: float, refused: int
 ) -> dict[str, object]:
     rates = {name: figure(runs) for name, runs in found.rates.items()}
     ratio = ratios(found.rates[better], found.rates["naive"])
@@ -284,6 +285,7 @@ def _summary(
         "delivered": len(mails),
         "twice": sum(1 for times in mails.values() if times > 1),
         "lost": found.told - min(len(mails), found.sent),
+        "batches_refused": refused,
         "notifications_per_s": round(rates[better].median, 1),
         "notifications_per_s_spread": round(rates[better].spread, 3),
         "workers": int(better),
