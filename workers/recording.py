@@ -207,7 +207,7 @@ def _decide(step: Step, held: Mapping[UUID, Standing], objection: Objection | No
     command = step.command
     if isinstance(command, StartTransmission):
         command = _objected(command, objection)
-    elif _may_be_over(command) and objection is None:
+    elif _may_be_over(command) and not isinstance(objection, Reason):
         return Refused("what stood against it is over")
     events = decide(mine.state, command)
     state, version = go_on(mine.state, events), mine.version + len(events)

@@ -247,7 +247,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         while timers:
             when, _, step = timers[0]
             if when > deadline:
-                self.now = deadline
+                # Others may have gone on for longer than whoever waits for them.
+                self.now = max(self.now, deadline)
                 return False
             heapq.heappop(timers)
             if step.callback is not None and step.process.alive:

@@ -76,6 +76,18 @@ async def test_a_lock_that_is_over_by_the_time_of_writing_cancels_nothing(
     assert office.last().reason is Reason.USER_INACTIVE
 
 
+async def test_a_lock_that_is_over_cancels_nothing_though_the_stream_is_frozen(
+    office: Office, subject: Subject
+) -> None:
+    office.story.tell("user.locked")
+    cancel = Cancel(Reason.USER_INACTIVE)
+    office.story.tell("user.human.phone.code.added", expiry="soon")  # nobody can digest it
+    office.story.handle()
+    office.story.tell("user.unlocked")
+    assert isinstance(take(office, subject, cancel), Refused)
+    assert office.topics() == ["NotificationRequested"]
+
+
 async def test_an_attempt_going_on_keeps_its_row_and_its_lease(office: Office, subject: Subject) -> None:
     before = office.story.rows("due_notifications", "*")
     take(office, subject, start(office, subject), StartTransmission(office.clock()))
