@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -55,20 +56,19 @@ class Recorder:
         while True:
             try:
                 answer = await self._group.commit(step)
+                return await self._second_look(step, answer) if isinstance(answer, Refused) else answer
             except (LogUnavailable, LostRace, Overloaded) as error:
                 _logger.warning("a result waits for the log: %s", error)
                 await asyncio.sleep(pause * (0.5 + self._chance()))
                 pause = min(pause * 2, _LONGEST_PAUSE)
-                step = await self._refreshed(step)
-                continue
-            if isinstance(answer, Refused):
-                return await self._second_look(step, answer)
-            return answer
+                with suppress(LogUnavailable):
+                    step = await self._refreshed(step)
 
     async def _refreshed(self, step: Step) -> Step:
+        """As the log has it now; raises LogUnavailable while nobody can say."""
         try:
             held = await asyncio.to_thread(reload, self._log, step.held)
-        except (LogUnavailable, Undecodable):
+        except Undecodable:
             # Newer code has gone on with it: what is refused stays refused.
             return step
         return replace(step, subject=replace(step.subject, held=held))
@@ -79,10 +79,7 @@ class Recorder:
         mine = fresh.held.progress.lease_token == step.held.token
         if not mine or fresh.held.version == step.held.version:
             return refused
-        try:
-            return await self._group.commit(fresh)
-        except (LogUnavailable, LostRace, Overloaded):
-            return refused
+        return await self.apply(fresh)
 
     def close(self) -> None:
         self._group.close()
