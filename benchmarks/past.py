@@ -65,7 +65,7 @@ def _delivered(one: Subject) -> RecordOutcome:
 
 
 def _step(log: Log, commands: Sequence[tuple[Subject, Command]]) -> list[Subject]:
-    answers = advance(log, [Step(subject, command) for subject, command in commands])
+    answers = advance(log, [Step(subject, command) for subject, command in commands], clock)
     return [
         Subject(answer.held, subject.user, subject.user_version)
         for answer, (subject, _) in zip(answers, commands, strict=True)

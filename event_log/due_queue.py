@@ -240,6 +240,10 @@ class Standing(msgspec.Struct, frozen=True):
     """Of the notification's stream."""
     cause_version: int
     """Of the stream of its cause, as it is now; 0 where it was not asked for."""
+    until: datetime
+    """When it counts as run out, on the database's clock."""
+    position: int
+    """The last of the log when this was so."""
 
 
 def held(

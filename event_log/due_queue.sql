@@ -290,7 +290,9 @@ SELECT d.notification_id, d.lease_until > clock_timestamp() + %(margin)s,
        CASE WHEN claim.ends
             THEN (SELECT max(e.originator_version) FROM events e WHERE e.originator_id = d.cause_stream)
             ELSE 0
-       END
+       END,
+       d.lease_until - %(margin)s,
+       (SELECT max(e.notification_id) FROM events e)
   FROM unnest(%(notifications)s::uuid[], %(tokens)s::bigint[], %(ends)s::boolean[])
        AS claim (notification_id, lease_token, ends)
   JOIN due_notifications d USING (notification_id, lease_token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -44,8 +44,8 @@ class Keyring:
 
         The caller holds the append lock, so that no two writers make a key for one owner.
         """
-        wanted = list(set(owners))
-        found = self._select(cursor, wanted)
+        wanted = set(owners)
+        found = self.known(cursor, wanted)
         missing = [owner for owner in wanted if owner not in found]
         if missing:
             found |= self._make(cursor, missing)
@@ -80,7 +80,8 @@ class Keyring:
                 "give back the TIDINGS_SECRET_KEY (or the secret.key file) it was made with."
             ) from None
 
-    def _select(self, cursor: Cursor[Any], owners: list[Owner]) -> dict[Owner, tuple[KeyId, Seal]]:
+    def known(self, cursor: Cursor[Any], owners: Collection[Owner]) -> dict[Owner, tuple[KeyId, Seal]]:
+        """The keys of those who have one; needs no lock."""
         cursor.execute(
             _queries.select_by_owner,
             {"instances": [owner[0] for owner in owners], "subjects": [owner[1] for owner in owners]},

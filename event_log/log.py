@@ -10,14 +10,15 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg import Cursor
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
 
 from event_log.database import Database
 from event_log.deployment_key import DeploymentKey, Seal
 from event_log.envelope import Envelope, Recorded, RecordedEvent
 from event_log.errors import LostRace, Undecodable
-from event_log.keyring import KeyId, Keyring
-from event_log.mapper import LogMapper, Row, is_sealed, key_id_of
+from event_log.keyring import KeyId, Keyring, Owner
+from event_log.mapper import Keys, LogMapper, Row, is_sealed, key_id_of
 from event_log.recorder import Columns, LogRecorder
 from event_log.sql import load
 
@@ -50,13 +51,38 @@ class Log:
         Raises LogUnavailable when the lock or the server cannot be had, LostRace when somebody else
         took a version this transaction wanted.
         """
-        with self.database.connection() as connection:
-            append = Append(self, connection.cursor(binary=True))
-            try:
-                with self.recorder.turn(connection, append.wakes):
-                    yield append
-            except psycopg.errors.UniqueViolation as error:
-                raise LostRace(str(error)) from error
+        with self.database.connection() as connection, self.turn(connection) as append:
+            yield append
+
+    @contextmanager
+    def turn(self, connection: Connection[TupleRow]) -> Iterator[Append]:
+        """As ``appending``, on a connection that has been used to prepare it."""
+        append = Append(self, connection.cursor(binary=True))
+        try:
+            with self.recorder.turn(connection, append.wakes):
+                yield append
+        except psycopg.errors.UniqueViolation as error:
+            raise LostRace(str(error)) from error
+
+    def sealed(self, cursor: Cursor[Any], envelopes: Sequence[Envelope]) -> Columns | None:
+        """Events as they will be stored, worked out before the append lock is had.
+
+        None where somebody has no key yet: keys are made under the lock.
+        """
+        owners = _owners(envelopes)
+        keys = self.keyring.known(cursor, owners) if owners else {}
+        return self.columns(envelopes, keys) if len(keys) == len(owners) else None
+
+    def columns(self, envelopes: Sequence[Envelope], keys: Keys) -> Columns:
+        bodies = [self.mapper.to_body(envelope, keys) for envelope in envelopes]
+        return Columns(
+            streams=[envelope.stream for envelope in envelopes],
+            versions=[envelope.version for envelope in envelopes],
+            topics=[topic for topic, _ in bodies],
+            states=[state for _, state in bodies],
+            instances=[envelope.instance for envelope in envelopes],
+            event_ids=[envelope.event_id for envelope in envelopes],
+        )
 
     def decode(self, cursor: Cursor[Any], rows: Sequence[Row]) -> list[RecordedEvent]:
         """Rows as events; keys are fetched once for all of them."""
@@ -89,21 +115,15 @@ class Append:
         """Append events in this order. ``wake`` is the kind of reader to wake."""
         if not envelopes:
             return
-        owners = {(envelope.instance, envelope.subject) for envelope in envelopes if is_sealed(envelope)}
+        owners = _owners(envelopes)
         keys = self.log.keyring.for_writing(self.cursor, owners) if owners else {}
-        bodies = [self.log.mapper.to_body(envelope, keys) for envelope in envelopes]
-        self.log.recorder.insert(
-            self.cursor,
-            Columns(
-                streams=[envelope.stream for envelope in envelopes],
-                versions=[envelope.version for envelope in envelopes],
-                topics=[topic for topic, _ in bodies],
-                states=[state for _, state in bodies],
-                instances=[envelope.instance for envelope in envelopes],
-                event_ids=[envelope.event_id for envelope in envelopes],
-            ),
-        )
-        self.wake(wake)
+        self.write_sealed(self.log.columns(envelopes, keys), wake=wake)
+
+    def write_sealed(self, columns: Columns, *, wake: str) -> None:
+        """As ``write``, of events that ``Log.sealed`` has made."""
+        if columns["streams"]:
+            self.log.recorder.insert(self.cursor, columns)
+            self.wake(wake)
 
     def written(self) -> list[int]:
         """The positions of what was just written; to be asked for before any other statement."""
@@ -112,6 +132,10 @@ class Append:
     def wake(self, kind: str) -> None:
         """Wake this kind of readers after the commit."""
         self.wakes.add(kind)
+
+
+def _owners(envelopes: Sequence[Envelope]) -> set[Owner]:
+    return {(envelope.instance, envelope.subject) for envelope in envelopes if is_sealed(envelope)}
 
 
 def read_streams(log: Log, streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:

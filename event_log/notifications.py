@@ -17,6 +17,7 @@ from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
 from event_log.log import Append, Log
 from event_log.mapper import FINGERPRINT_BYTES
+from event_log.recorder import Columns
 from event_log.sql import load
 from notification_domain import identity
 from notification_domain.notification import (
@@ -62,14 +63,28 @@ class Move(msgspec.Struct, frozen=True):
         return self.state.progress.request
 
 
-def store(append: Append, moves: Sequence[Move], versions: Mapping[UUID, int]) -> None:
-    """The caller has checked, under the append lock, that each stream still is at its version.
+class Change(msgspec.Struct, frozen=True):
+    """Moves with all the events that follow from them, some perhaps sealed already."""
 
-    ``versions`` holds those of the source streams of all that were sent, as they are under the lock.
-    """
+    moves: Sequence[Move]
+    events: Sequence[Envelope]
+    sealed: Columns | None = None
+
+
+def change(moves: Sequence[Move], versions: Mapping[UUID, int]) -> Change:
+    """``versions`` holds those of the source streams of all that were sent."""
     moves = [move for move in moves if move.events]
     events = [envelope for move in moves for envelope in _envelopes(move)]
-    append.write(events + _write_backs(moves, versions), wake="progress")
+    return Change(moves, events + _write_backs(moves, versions))
+
+
+def store(append: Append, change: Change) -> None:
+    """The caller has checked, under the append lock, that each stream still is at its version."""
+    if change.sealed is None:
+        append.write(change.events, wake="progress")
+    else:
+        append.write_sealed(change.sealed, wake="progress")
+    moves = change.moves
     rows = [due_queue.due_row(move.notification, move.instance, move.state) for move in moves if _waits(move)]
     due_queue.put(append.cursor, [row for row in rows if row])
     if any(isinstance(event, ResendRequested) for move in moves for event in move.events):
@@ -89,7 +104,7 @@ def store_unless_overtaken(log: Log, move: Move) -> bool:
         versions = append.versions([move.notification, cause_of(move.instance, move.request)[0]])
         if versions[move.notification] != move.before:
             return False
-        store(append, [move], versions)
+        store(append, change([move], versions))
         return True
 
 

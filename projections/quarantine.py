@@ -50,6 +50,19 @@ def since(
     return later, {row[2] for row in rows if row[4] is None}
 
 
+def moved(
+    cursor: Cursor[Any], projection: str, position: int, streams: Collection[UUID], until: datetime
+) -> bool:
+    """Whether one of these streams has gone on since a position, or waits for a person, or a time has come.
+
+    The time is on the database's clock.
+    """
+    parameters = {"projection": projection, "position": position, "streams": list(streams), "until": until}
+    cursor.execute(_queries.moved, parameters, prepare=True)
+    row = cursor.fetchone()
+    return row is None or row[0]
+
+
 def streams(cursor: Cursor[Any], projection: str) -> list[UUID]:
     """All that wait."""
     cursor.execute(_queries.streams, {"projection": projection})

@@ -16,6 +16,17 @@ SELECT position, instance_id, stream_id, 0, NULL, quarantined_at, NULL
  WHERE projection = %(projection)s AND stream_id = ANY(%(streams)s)
  ORDER BY originator_id, originator_version
 
+-- name: moved
+-- Whether a draft stands no longer: its leases are over, or a stream of its went on, or waits for a person.
+SELECT clock_timestamp() > %(until)s
+    OR EXISTS (SELECT 1
+                 -- What was appended since is little; looking at each stream would cost more.
+                 FROM (SELECT originator_id FROM events WHERE notification_id > %(position)s OFFSET 0) AS recent
+                 JOIN unnest(%(streams)s::uuid[]) AS ours (originator_id) USING (originator_id))
+    OR EXISTS (SELECT 1
+                 FROM quarantined_events
+                WHERE projection = %(projection)s AND stream_id = ANY(%(streams)s))
+
 -- name: streams
 SELECT DISTINCT stream_id FROM quarantined_events WHERE projection = %(projection)s ORDER BY stream_id
 

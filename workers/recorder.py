@@ -30,7 +30,7 @@ class Recorder:
         log: Log,
         *,
         chance: Callable[[], float],
-        clock: Callable[[], datetime] | None = None,
+        clock: Callable[[], datetime],
         most: int = 500,
         gather: float = 0.0,
     ) -> None:

@@ -1,8 +1,9 @@
 """How a worker writes: commands against leased notifications, many in one commit.
 
-Every write goes through ``advance``: under the append lock it checks the lease and the version, looks
-at what happened on the source stream meanwhile, lets the aggregate decide, and stores the events with
-all that follows from them (due rows, write-backs, codes no longer needed).
+Every write goes through ``advance``: it checks the lease and the version, looks at what happened on the
+source stream meanwhile, lets the aggregate decide, and stores the events with all that follows from them
+(due rows, write-backs, codes no longer needed). All of that is worked out before the append lock is had,
+because everybody else waits while it is held; under it one question tells whether the draft still stands.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from msgspec.structs import replace
 
 from event_log import due_queue
 from event_log.database import LogCursor
-from event_log.due_queue import Standing
+from event_log.due_queue import NEVER, Standing
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.failpoints import failpoint
 from event_log.log import Append, Log
-from event_log.notifications import Move, cause_of, store
+from event_log.notifications import Change, Move, cause_of, change, store
 from notification_domain import identity
 from notification_domain.notification import (
     Cancel,
@@ -154,23 +155,70 @@ class Refused(msgspec.Struct, frozen=True):
 Answer: TypeAlias = Advanced | Refused
 
 
-def advance(log: Log, steps: Sequence[Step], clock: Callable[[], datetime] | None = None) -> list[Answer]:
+class _Draft(msgspec.Struct, frozen=True):
+    """What steps come to, and what that rests on."""
+
+    answers: list[Answer]
+    change: Change
+    position: int
+    """The last of the log that was seen."""
+    streams: set[UUID]
+    """Whose every event up to there is in it."""
+    leased_until: datetime
+    """When the first of its leases is over, on the database's clock."""
+    in_time_until: datetime
+    """When the first of what is about to transmit expires."""
+
+
+def advance(log: Log, steps: Sequence[Step], clock: Callable[[], datetime]) -> list[Answer]:
     """Decide and store the steps in one transaction, an answer each, in order.
 
-    With a clock, transmissions are judged by the time after all waiting, not by that of their command.
+    Transmissions are judged by the time after all waiting, not by that of their command.
     Raises LogUnavailable when the database is away: then nothing is known of any step.
     """
     failpoint("record.before_append")
-    with log.appending() as append:
-        steps = _at(steps, clock()) if clock else steps
-        held = due_queue.held(append.cursor, [step.held.lease for step in steps], _ends(steps))
-        obstacles = _obstacles(append, steps)
-        answers = [_decide(step, held, what) for step, what in zip(steps, obstacles, strict=True)]
-        moves = [_move(answer) for answer in answers if isinstance(answer, Advanced)]
-        store(append, moves, _versions_of_causes(moves, held))
-        failpoint("record.before_commit")
+    with log.database.connection() as connection:
+        cursor = connection.cursor(binary=True)
+        draft = _drafted(log, cursor, steps, clock())
+        if draft.change.moves:
+            sealed = log.sealed(cursor, draft.change.events)
+            with log.turn(connection) as append:
+                if _stands(append, draft, clock()):
+                    store(append, replace(draft.change, sealed=sealed))
+                else:
+                    draft = _drafted(log, append.cursor, steps, clock())
+                    store(append, draft.change)
+                failpoint("record.before_commit")
     failpoint("record.after_commit")
-    return answers
+    return draft.answers
+
+
+def _drafted(log: Log, cursor: LogCursor, steps: Sequence[Step], now: datetime) -> _Draft:
+    steps = _at(steps, now)
+    held = due_queue.held(cursor, [step.held.lease for step in steps], _ends(steps))
+    obstacles, streams = _obstacles(log, cursor, steps)
+    answers = [_decide(step, held, what) for step, what in zip(steps, obstacles, strict=True)]
+    moves = [_move(answer) for answer in answers if isinstance(answer, Advanced)]
+    causes = _versions_of_causes(moves, held)
+    return _Draft(
+        answers=answers,
+        change=change(moves, causes),
+        position=min((standing.position for standing in held.values()), default=0),
+        streams=streams.union(held, causes),
+        leased_until=min((lease.until for lease in held.values() if lease.runs), default=NEVER),
+        in_time_until=min((_expiry(step) for step in steps), default=NEVER),
+    )
+
+
+def _expiry(step: Step) -> datetime:
+    return step.held.progress.expires_at if isinstance(step.command, StartTransmission) else NEVER
+
+
+def _stands(append: Append, draft: _Draft, now: datetime) -> bool:
+    """Whether nothing has happened since that could change it."""
+    return now < draft.in_time_until and not quarantine.moved(
+        append.cursor, HANDLER, draft.position, draft.streams, draft.leased_until
+    )
 
 
 def _at(steps: Sequence[Step], now: datetime) -> list[Step]:
@@ -247,18 +295,27 @@ def _move(answer: Advanced) -> Move:
 # --- the point of no return -----------------------------------------------------------------------
 
 
-def _obstacles(append: Append, steps: Sequence[Step]) -> list[Objection | None]:
-    """What stands, under the append lock, against each that is about to transmit or to be cancelled."""
+def _obstacles(
+    log: Log, cursor: LogCursor, steps: Sequence[Step]
+) -> tuple[list[Objection | None], set[UUID]]:
+    """What stands against each that is about to transmit or to be cancelled, and the streams that tell it."""
     judged = [step.subject for step in steps if _is_judged_now(step.command)]
     if not judged:
-        return [None] * len(steps)
-    found = iter(objections(append.log, append.cursor, judged))
-    return [next(found) if _is_judged_now(step.command) else None for step in steps]
+        return [None] * len(steps), set()
+    known, topics = what_matters(judged)
+    found = iter(_objections(log, cursor, judged, known, topics))
+    return [next(found) if _is_judged_now(step.command) else None for step in steps], set(known)
 
 
 def objections(log: Log, cursor: LogCursor, subjects: Sequence[Subject]) -> list[Objection | None]:
     """What stands against each of them; where its streams cannot be trusted, a doubt."""
-    later, frozen = quarantine.since(log, cursor, HANDLER, *what_matters(subjects))
+    return _objections(log, cursor, subjects, *what_matters(subjects))
+
+
+def _objections(
+    log: Log, cursor: LogCursor, subjects: Sequence[Subject], known: dict[UUID, int], topics: set[str]
+) -> list[Objection | None]:
+    later, frozen = quarantine.since(log, cursor, HANDLER, known, topics)
     return [stands_against(one, later) or _doubt(one, frozen) for one in subjects]
 
 

@@ -61,7 +61,7 @@ class Starting:
             for one, prepared in zip(loaded, preparations, strict=True)
         ]
         failpoint("worker.prepared")
-        answers = advance(self._log, steps) if steps else []
+        answers = advance(self._log, steps, self._clock) if steps else []
         failpoint("worker.started")
         return [
             (replace(step.subject, held=answer.held), self._addressed(prepared, answer.held))

@@ -207,6 +207,8 @@ def held(tables: Tables, p: Parameters) -> Result:
             row.lease_until > end,
             _version(tables, row.notification_id),
             _version(tables, row.cause_stream) if ends[row.notification_id] else 0,
+            row.lease_until - p["margin"],
+            tables.last_position,
         )
         for row in _claimed(tables, p)
     ]

@@ -58,6 +58,8 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
         (
             "_obstacles",
             "what_matters",
+            "_drafted",
+            "_stands",
             "stands_against",
             "_overtaken",
             "_known",
@@ -81,7 +83,7 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     (
         "write-back",
         notifications,
-        ("store", "_write_backs", "_write_back", "_envelopes", "_waits", "cause_of"),
+        ("change", "store", "_write_backs", "_write_back", "_envelopes", "_waits", "cause_of"),
     ),
 )
 

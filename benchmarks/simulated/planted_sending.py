@@ -80,7 +80,12 @@ def _sends_refused() -> tuple[Change, ...]:
 
 @plant("nothing is looked at again before transmission")
 def _no_second_look() -> tuple[Change, ...]:
-    return ((recording, "_obstacles", lambda _, steps: [None] * len(steps)),)
+    return ((recording, "_obstacles", lambda *given: ([None] * len(given[-1]), set())),)
+
+
+@plant("what was worked out before the append lock is stored as it is")
+def _no_look_under_the_lock() -> tuple[Change, ...]:
+    return ((recording, "_stands", lambda *_: True),)
 
 
 @plant("expiry is not looked at before transmission")
@@ -166,8 +171,8 @@ def _second_ending() -> tuple[Change, ...]:
         late.append(step)
         return answer
 
-    def store_twice(append: Any, moves: Any, versions: Any) -> None:  # noqa: ANN401
-        store(append, moves, versions)
+    def store_twice(append: Any, change: Any) -> None:  # noqa: ANN401
+        store(append, change)
         for step in late:
             held, events = step.held, aggregate.decide(step.held.state, step.command)
             cause = cause_of(held.instance, held.request)[0]
@@ -175,7 +180,7 @@ def _second_ending() -> tuple[Change, ...]:
             state = aggregate.go_on(held.state, events)
             before = found[held.notification]
             move = notifications.Move(held.notification, held.instance, events, before, state)
-            store(append, [move], found)
+            store(append, notifications.change([move], found))
         late.clear()
 
     return (recording, "_decide", insist), (recording, "store", store_twice)

@@ -33,9 +33,9 @@ def _no_write_back() -> tuple[Change, ...]:
 def _write_back_apart() -> tuple[Change, ...]:
     store, write_backs = notifications.store, notifications._write_backs  # noqa: SLF001
 
-    def apart(append: Any, moves: Any, versions: Any) -> None:  # noqa: ANN401
-        store(append, moves, versions)
-        sent = [m for m in moves for event in m.events if isinstance(event, NotificationSent)]
+    def apart(append: Any, change: Any) -> None:  # noqa: ANN401
+        store(append, change)
+        sent = [m for m in change.moves for event in m.events if isinstance(event, NotificationSent)]
         if sent:
             process = CURRENT.get()
             process.after(0.25, later, append.log, sent)
@@ -77,9 +77,9 @@ def _codes_stay() -> tuple[Change, ...]:
 def _code_lost() -> tuple[Change, ...]:
     store = notifications.store
 
-    def forgetful(append: Any, moves: Any, versions: Any) -> None:  # noqa: ANN401
-        store(append, moves, versions)
-        for move in moves:
+    def forgetful(append: Any, change: Any) -> None:  # noqa: ANN401
+        store(append, change)
+        for move in change.moves:
             if isinstance(move.state, aggregate.Parked):
                 cause = notifications.cause_of(move.instance, move.request)
                 gone = [

@@ -28,8 +28,8 @@ _BEGINNINGS = frozenset({"notification.requested", "notification.declined"})
 class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
-        self._shown: set[tuple[UUID, int]] = set()
-        """Leases that were shown to the fence last; of one notification there may be an old one too."""
+        self._shown: dict[object, set[tuple[UUID, int]]] = {}
+        """Leases that a process showed to the fence last; of one notification there may be an old one too."""
         self._given: set[tuple[UUID, int]] = set()
         """Every lease there was."""
         self._tokens: dict[UUID, int] = {}
@@ -138,7 +138,7 @@ class Watch:
         return look_again
 
     def held(self, p: Parameters) -> Callable[[Any], None]:
-        self._shown = set(zip(p["notifications"], p["tokens"], strict=True))
+        self._shown[CURRENT.get(None)] = set(zip(p["notifications"], p["tokens"], strict=True))
         return lambda _: None
 
     def advance(self, steps: Sequence[Step]) -> Callable[[Any], None]:
@@ -205,7 +205,7 @@ class Watch:
         token = row.lease_token if row is not None else None
         if topic in _BEGINNINGS:
             self._broken(f"a worker wrote {topic}")
-        elif row is None or (stream, token) not in self._shown:
+        elif row is None or (stream, token) not in self._shown.get(CURRENT.get(None), ()):
             self._broken(f"{topic} of {stream} was written without its lease")
         elif topic in _NEED_A_LEASE and (
             row.lease_until is None or row.lease_until <= self._world.tables.now() + MARGIN

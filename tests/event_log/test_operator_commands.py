@@ -109,7 +109,7 @@ class Desk:
         self._step(Step(self.transmit(), command))
 
     def _step(self, step: Step) -> Subject:
-        (answer,) = advance(self.log, [step])
+        (answer,) = advance(self.log, [step], self.clock)
         assert isinstance(answer, Advanced), answer
         return Subject(answer.held)
 
@@ -204,7 +204,7 @@ def test_what_was_declined_is_not_cancelled(desk: Desk) -> None:
 def test_an_attempt_under_way_is_refused_its_point_of_no_return(desk: Desk) -> None:
     subject = desk.code().attempt()
     desk.cancel()
-    (answer,) = advance(desk.log, [Step(subject, StartTransmission(desk.clock()))])
+    (answer,) = advance(desk.log, [Step(subject, StartTransmission(desk.clock()))], desk.clock)
     assert isinstance(answer, Refused)
     assert isinstance(desk.state, Cancelled)
 
@@ -222,7 +222,7 @@ def _at_once(*work: Callable[[], object]) -> list[object]:
 
 
 def _begin(desk: Desk, subject: Subject) -> object:
-    (answer,) = advance(desk.log, [Step(subject, StartTransmission(desk.clock()))])
+    (answer,) = advance(desk.log, [Step(subject, StartTransmission(desk.clock()))], desk.clock)
     return answer
 
 

@@ -81,23 +81,24 @@ def claim(log: Log, clock: Clock, limit: int) -> list[Subject]:
     return [loaded.subject for loaded in load(log, claims)]
 
 
-def step(log: Log, subject: Subject, command: Command) -> Subject:
-    (answer,) = advance(log, [Step(subject, command)])
+def step(log: Log, clock: Clock, subject: Subject, command: Command) -> Subject:
+    (answer,) = advance(log, [Step(subject, command)], clock)
     assert isinstance(answer, Advanced)
     return Subject(answer.held, subject.user, subject.user_version)
 
 
 def attempt(log: Log, clock: Clock, subject: Subject) -> Subject:
-    return step(log, subject, StartAttempt(clock(), subject.held.token, "sandbox"))
+    return step(log, clock, subject, StartAttempt(clock(), subject.held.token, "sandbox"))
 
 
 def transmit(log: Log, clock: Clock, subject: Subject) -> Subject:
-    return step(log, attempt(log, clock, subject), StartTransmission(clock()))
+    return step(log, clock, attempt(log, clock, subject), StartTransmission(clock()))
 
 
 def conclude(log: Log, clock: Clock, subject: Subject, outcome: Outcome) -> Subject:
     return step(
         log,
+        clock,
         transmit(log, clock, subject),
         RecordOutcome(at=clock(), outcome=outcome, policy=POLICY, jitter=0.5, recipient=subject.user),
     )
@@ -117,7 +118,7 @@ def varied_past(log: Log, clock: Clock) -> dict[str, UUID]:
     conclude(log, clock, doubtful, Unknown("dot", "lost"))
     attempt(log, clock, attempting)
     transmit(log, clock, transmitting)
-    step(log, gone, Cancel(Reason.OPERATOR))
+    step(log, clock, gone, Cancel(Reason.OPERATOR))
     (again,) = [one for one in claim(log, clock, 20) if one.held.notification == doubtful.held.notification]
     conclude(log, clock, again, Unknown("dot", "lost again"))
     follow(log, clock)

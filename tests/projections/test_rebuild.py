@@ -140,7 +140,7 @@ def test_a_lease_goes_on_over_a_rebuild(log: Log, owning: Log, owner: Owner, clo
     assert owner.execute(leases).fetchone() == (4,)
     assert len(claim(log, clock, 10)) == 2
     conclude(log, clock, other, Delivered())
-    assert step(log, under_way, StartTransmission(clock())).held.version == 3
+    assert step(log, clock, under_way, StartTransmission(clock())).held.version == 3
 
 
 def test_what_was_pulled_forward_stays_so_and_what_is_parked_is_never_due(

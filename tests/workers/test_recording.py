@@ -45,7 +45,7 @@ def take(office: Office, subject: Subject, *commands: object) -> Answer:
     for command in commands:
         assert isinstance(answer, Advanced)
         subject = Subject(answer.held, subject.user, subject.user_version)
-        (answer,) = advance(office.log, [Step(subject, command)])  # type: ignore[arg-type]  # commands they are
+        (answer,) = advance(office.log, [Step(subject, command)], office.clock)  # type: ignore[arg-type]  # commands they are
     return answer
 
 
@@ -141,7 +141,7 @@ async def test_each_member_of_a_group_gets_its_own_answer(office: Office) -> Non
     office.story.handle()
     ann, bob, cleo = (one.subject for one in load(office.log, office.claim()))
     take(office, bob, start(office, bob))
-    answers = advance(office.log, [Step(one, start(office, one)) for one in (ann, bob, cleo)])
+    answers = advance(office.log, [Step(one, start(office, one)) for one in (ann, bob, cleo)], office.clock)
     assert [type(answer) for answer in answers] == [Advanced, Refused, Advanced]
     assert isinstance(answers[2], Advanced)
     assert answers[2].held.notification == cleo.held.notification
@@ -154,9 +154,9 @@ async def test_many_write_backs_of_one_stream_take_its_next_versions(office: Off
     office.story.handle()
     subjects = [one.subject for one in load(office.log, office.claim())]
     for command in (start, lambda office, _: StartTransmission(office.clock())):
-        answers = advance(office.log, [Step(one, command(office, one)) for one in subjects])
+        answers = advance(office.log, [Step(one, command(office, one)) for one in subjects], office.clock)
         subjects = [Subject(answer.held) for answer in answers if isinstance(answer, Advanced)]
-    advance(office.log, [Step(one, outcome(office, Delivered("EM1"))) for one in subjects])
+    advance(office.log, [Step(one, outcome(office, Delivered("EM1"))) for one in subjects], office.clock)
     assert sorted(office.story.source_types()[5:]) == [
         "user.human.email.code.sent",
         "user.human.invite.code.sent",
@@ -171,7 +171,7 @@ async def test_many_write_backs_of_one_stream_take_its_next_versions(office: Off
 
 @asynccontextmanager
 async def recording(office: Office) -> AsyncIterator[Recorder]:
-    recorder = Recorder(office.log, chance=lambda: 0.0)
+    recorder = Recorder(office.log, chance=lambda: 0.0, clock=office.clock)
     try:
         yield recorder
     finally:

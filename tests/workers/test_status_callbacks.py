@@ -161,7 +161,7 @@ def tell_of_a_lost_attempt(office: Office, claim: Claim) -> None:
     ]
     subject = loaded.subject
     for command in commands:
-        (answer,) = advance(office.log, [Step(subject, command)])
+        (answer,) = advance(office.log, [Step(subject, command)], office.clock)
         assert isinstance(answer, Advanced)
         subject = replace(subject, held=answer.held)
 

@@ -35,7 +35,9 @@ def begin(office: Office) -> list[Subject]:
     started = []
     for one in load(office.log, office.claim(MINUTE)):
         (answer,) = advance(
-            office.log, [Step(one.subject, StartAttempt(office.clock(), one.held.token, "sandbox"))]
+            office.log,
+            [Step(one.subject, StartAttempt(office.clock(), one.held.token, "sandbox"))],
+            office.clock,
         )
         assert isinstance(answer, Advanced)
         started.append(Subject(answer.held, one.subject.user, one.subject.user_version))
@@ -43,7 +45,7 @@ def begin(office: Office) -> list[Subject]:
 
 
 def pass_the_point_of_no_return(office: Office, subject: Subject) -> None:
-    (answer,) = advance(office.log, [Step(subject, StartTransmission(office.clock()))])
+    (answer,) = advance(office.log, [Step(subject, StartTransmission(office.clock()))], office.clock)
     assert isinstance(answer, Advanced)
 
 
