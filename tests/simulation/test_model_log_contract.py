@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.simulated.model import BY_TEXT, NOT_MODELLED, ModelCursor
 from event_log import delivery_pauses, due_queue, notifications, secret_store
-from event_log.due_queue import DueRow, Standing
+from event_log.due_queue import NEVER, DueRow
 from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import LogUnavailable, LostRace
 from event_log.intake import Appended, CallerEvent, OtherBody, VersionConflict, append
@@ -31,6 +31,7 @@ from tests.simulation.conftest import Place
 
 ANN = stream_id("acme", "user/ann")
 CAUSE = UUID(int=77)
+LEASE = timedelta(minutes=5)
 
 
 def event(number: int, subject: str = "user/ann", **changes: Any) -> CallerEvent:
@@ -244,10 +245,15 @@ def test_a_held_lease_tells_how_far_its_streams_have_come(place: Place) -> None:
         transaction.write([ours(1, 1), ours(2, 1), ours(1, 2)], wake="due")
         due_queue.put(transaction.cursor, [first, second])
     with place.log.database.connection() as connection:
-        claims = claim(connection.cursor(), place.now())
+        claims = claim(connection.cursor(), place.now(), lease=LEASE)
         shown = sorted((claim.notification, claim.token) for claim in claims)
         found = due_queue.held(connection.cursor(), shown, [True, False])
-    assert found == {UUID(int=1): Standing(True, 2, 2), UUID(int=2): Standing(True, 1, 0)}
+        last, _ = head(connection.cursor())
+    told = {n: (lease.runs, lease.version, lease.cause_version, lease.position) for n, lease in found.items()}
+    assert told == {UUID(int=1): (True, 2, 2, last), UUID(int=2): (True, 1, 0, last)}
+    for lease in found.values():
+        rest = lease.until + due_queue.FENCE_MARGIN - place.now()
+        assert LEASE - timedelta(seconds=30) < rest <= LEASE
 
 
 def test_a_code_stays_while_something_of_its_event_is_open(place: Place) -> None:
@@ -367,3 +373,29 @@ def test_a_cursor_answers_as_psycopgs(place: Place) -> None:
         assert cursor.fetchall() == []
         cursor.execute(statement("event_log/due_queue.sql:remove"), {"notifications": [UUID(int=1)]})
         assert cursor.rowcount == 0
+
+
+def test_a_draft_is_overtaken_by_what_its_streams_hold_since(place: Place) -> None:
+    bob = stream_id("acme", "user/bob")
+
+    def moved(position: int, until: datetime = NEVER, projection: str = "p") -> bool:
+        with place.log.database.connection() as connection:
+            return quarantine.moved(connection.cursor(), projection, position, {ANN, CAUSE}, until)
+
+    (first,) = tell(place, event(1))
+    (second,) = tell(place, event(2, "user/bob"))
+    assert moved(first.position - 1)
+    assert not moved(first.position)
+    assert not moved(first.position, place.now() + timedelta(minutes=1))
+    assert moved(first.position, place.now() - timedelta(minutes=1))
+    set_aside(place, bob, second.position)
+    assert not moved(first.position)
+    set_aside(place, ANN, first.position)
+    assert moved(second.position)
+    assert not moved(second.position, projection="q")
+
+
+def set_aside(place: Place, stream: UUID, position: int) -> None:
+    (poison,) = (one for one in read_stream(place.log, stream) if one.position == position)
+    with place.log.appending() as transaction:
+        quarantine.set_aside(transaction.cursor, "p", [Poison(poison, "damaged")], place.now())
