@@ -108,22 +108,21 @@ class Append:
 
     def versions(self, streams: Sequence[UUID]) -> dict[UUID, int]:
         """The current version of each stream, 0 for one that does not exist yet."""
-        self.cursor.execute(_queries.versions, {"streams": list(streams)}, prepare=True)
-        return dict(self.cursor.fetchall())
+        return versions(self.cursor, streams)
 
-    def write(self, envelopes: Sequence[Envelope], *, wake: str) -> None:
-        """Append events in this order. ``wake`` is the kind of reader to wake."""
-        if not envelopes:
-            return
+    def write(self, envelopes: Sequence[Envelope], *, wake: str, sealed: Columns | None = None) -> None:
+        """Append events in this order. ``wake`` is the kind of reader to wake.
+
+        ``sealed`` is what ``Log.sealed`` has made of them, if it could.
+        """
+        if envelopes:
+            self.log.recorder.insert(self.cursor, sealed or self._sealed(envelopes))
+            self.wake(wake)
+
+    def _sealed(self, envelopes: Sequence[Envelope]) -> Columns:
         owners = _owners(envelopes)
         keys = self.log.keyring.for_writing(self.cursor, owners) if owners else {}
-        self.write_sealed(self.log.columns(envelopes, keys), wake=wake)
-
-    def write_sealed(self, columns: Columns, *, wake: str) -> None:
-        """As ``write``, of events that ``Log.sealed`` has made."""
-        if columns["streams"]:
-            self.log.recorder.insert(self.cursor, columns)
-            self.wake(wake)
+        return self.log.columns(envelopes, keys)
 
     def written(self) -> list[int]:
         """The positions of what was just written; to be asked for before any other statement."""
@@ -136,6 +135,12 @@ class Append:
 
 def _owners(envelopes: Sequence[Envelope]) -> set[Owner]:
     return {(envelope.instance, envelope.subject) for envelope in envelopes if is_sealed(envelope)}
+
+
+def versions(cursor: Cursor[Any], streams: Sequence[UUID]) -> dict[UUID, int]:
+    """As ``Append.versions``, without the lock that keeps them as they are."""
+    cursor.execute(_queries.versions, {"streams": list(streams)}, prepare=True)
+    return dict(cursor.fetchall())
 
 
 def read_streams(log: Log, streams: Sequence[UUID]) -> dict[UUID, list[RecordedEvent]]:

@@ -80,10 +80,7 @@ def change(moves: Sequence[Move], versions: Mapping[UUID, int]) -> Change:
 
 def store(append: Append, change: Change) -> None:
     """The caller has checked, under the append lock, that each stream still is at its version."""
-    if change.sealed is None:
-        append.write(change.events, wake="progress")
-    else:
-        append.write_sealed(change.sealed, wake="progress")
+    append.write(change.events, sealed=change.sealed, wake="progress")
     moves = change.moves
     rows = [due_queue.due_row(move.notification, move.instance, move.state) for move in moves if _waits(move)]
     due_queue.put(append.cursor, [row for row in rows if row])

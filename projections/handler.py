@@ -23,8 +23,9 @@ from event_log.envelope import Envelope, RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
 from event_log.failpoints import failpoint
 from event_log.keyring import Owner
-from event_log.log import Append, Log, read_after
+from event_log.log import Append, Log, read_after, versions
 from event_log.notifications import key_subject
+from event_log.recorder import Columns
 from event_log.topics import RESERVED
 from notification_domain import identity
 from notification_domain.notification import Open, decide, fold
@@ -82,6 +83,14 @@ class Outcome(msgspec.Struct):
     """Streams that wait for a person, and the position up to which they were still understood."""
 
 
+class Openings(msgspec.Struct, frozen=True):
+    """New notifications: their first events, perhaps sealed already, and their due rows."""
+
+    events: Sequence[Envelope]
+    rows: Sequence[DueRow]
+    sealed: Columns | None
+
+
 def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int = BATCH) -> int:
     """Take the next batch; how many events it moved over. Raises LostRace when another handler did."""
     with log.database.connection() as connection:
@@ -95,12 +104,13 @@ def handle_batch(log: Log, clock: Clock, deployment: Deployment, *, batch: int =
         failpoint("handler.read")
         frozen = quarantine.frozen(cursor, NAME, (event.stream for event in page.events))
         outcome = consider(log, cursor, page.events, frozen, clock(), deployment)
-    failpoint("handler.decided")
-    with log.appending() as append:
-        tracking.advance(append.cursor, NAME, since, page.reached)
-        quarantine.check_still_frozen(append.cursor, NAME, frozen)
-        store(append, outcome, page.events, clock())
-        failpoint("handler.before_commit")
+        opening = openings(log, cursor, outcome)
+        failpoint("handler.decided")
+        with log.turn(connection) as append:
+            tracking.advance(append.cursor, NAME, since, page.reached)
+            quarantine.check_still_frozen(append.cursor, NAME, frozen)
+            store(append, outcome, opening, page.events, clock())
+            failpoint("handler.before_commit")
     failpoint("handler.after_commit")
     return page.passed
 
@@ -264,14 +274,24 @@ def _happened_at(read: _Read) -> datetime:
     return min(read.source.time, recorded_at) if read.source.time else recorded_at
 
 
-def store(append: Append, outcome: Outcome, events: Sequence[RecordedEvent], now: datetime) -> None:
-    """All that follows from ``events``, in one transaction."""
+def openings(log: Log, cursor: Cursor[Any], outcome: Outcome) -> Openings:
+    """The notifications to begin, as they will be stored, worked out before the append lock is had.
+
+    Should another handler begin one meanwhile, storing them is a lost race.
+    """
     envelopes = [_envelope(read, decision) for read, decision in outcome.decisions]
     # A handler that starts over meets its own decisions: they stand, nothing is decided twice.
-    decided = append.versions([envelope.stream for envelope in envelopes]) if envelopes else {}
+    decided = versions(cursor, [envelope.stream for envelope in envelopes]) if envelopes else {}
     fresh = [envelope for envelope in envelopes if not decided[envelope.stream]]
-    append.write(fresh, wake="due")
-    due_queue.put(append.cursor, _due_rows(fresh))
+    return Openings(fresh, _due_rows(fresh), log.sealed(cursor, fresh))
+
+
+def store(
+    append: Append, outcome: Outcome, opening: Openings, events: Sequence[RecordedEvent], now: datetime
+) -> None:
+    """All that follows from ``events``, in one transaction."""
+    append.write(opening.events, sealed=opening.sealed, wake="due")
+    due_queue.put(append.cursor, opening.rows)
     due_queue.pull_forward(append.cursor, [row for event in events for row in overtakes(event)])
     save_known(append.log, append.cursor, outcome.learned)
     quarantine.set_aside(append.cursor, NAME, outcome.poisons, now)

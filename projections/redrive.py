@@ -19,7 +19,7 @@ from event_log.errors import LogUnavailable
 from event_log.log import Append, Log, read_stream
 from notification_domain.policies import Deployment
 from projections import quarantine
-from projections.handler import NAME, consider, store
+from projections.handler import NAME, consider, openings, store
 from projections.quarantine import SetAside
 
 _TRIES = 20
@@ -64,7 +64,7 @@ def _try(log: Log, stream: UUID, clock: Callable[[], datetime], deployment: Depl
         if _positions(quarantine.of_stream(append.cursor, NAME, stream)) != before:
             return None
         quarantine.take_out(append.cursor, NAME, before)
-        store(append, outcome, events, clock())
+        store(append, outcome, openings(log, append.cursor, outcome), events, clock())
         remaining = quarantine.of_stream(append.cursor, NAME, stream)
         if not remaining:
             _let_go_on(append, history[-1], clock())
