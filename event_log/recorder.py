@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypedDict
 from uuid import UUID
 
 import eventsourcing.postgres as es
 from eventsourcing.persistence import StoredEvent
-from psycopg import ClientCursor, Connection, Cursor, sql
+from psycopg import Connection, Cursor, sql
 
 from event_log.errors import DatabaseUnusable
 from event_log.sql import load
@@ -75,11 +76,7 @@ class LogRecorder(es.PostgresApplicationRecorder):
         """
         connection.execute(self._begin)
         yield
-        if wakes:
-            parameters = {"channel": WAKE_CHANNEL, "kinds": ",".join(sorted(wakes))}
-            ClientCursor(connection).execute(_queries.wake_and_commit, parameters)
-        else:
-            connection.execute(_queries.commit)
+        connection.execute(_end(frozenset(wakes)))
 
     def insert(self, cursor: Cursor[Any], columns: Columns) -> None:
         """Append events in one statement, one binary array a column; the positions are its rows."""
@@ -91,6 +88,15 @@ class LogRecorder(es.PostgresApplicationRecorder):
         self._lock_table(curs)
         self._notify_channel(curs)
         self.insert(curs, columns_of(stored_events))
+
+
+@cache
+def _end(wakes: frozenset[str]) -> sql.Composed | sql.SQL:
+    """Wakes these kinds of readers and commits, in one message: so nothing can be a parameter."""
+    if not wakes:
+        return sql.SQL("COMMIT")
+    kinds = sql.Literal(",".join(sorted(wakes)))
+    return sql.SQL("SELECT pg_notify({}, {}); COMMIT").format(WAKE_CHANNEL, kinds)
 
 
 def columns_of(events: Sequence[StoredEvent]) -> Columns:

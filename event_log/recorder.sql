@@ -6,9 +6,3 @@ SELECT *
       %(states)b::bytea[], %(instances)s::text[], %(event_ids)s::uuid[]
   )
 RETURNING notification_id
-
--- name: commit
-COMMIT
-
--- name: wake_and_commit
-SELECT pg_notify(%(channel)s, %(kinds)s); COMMIT

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -25,10 +26,14 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """Wake-ups are only hints: this is the longest an event waits when one is lost."""
-BATCH = 2000
+BATCH = 5000
 GATHER_SECONDS = 0.1
 """How long a trailing read model lets events gather: most notifications then go from waiting to sent in one
-step, which is written once; who waits for a position waits this much longer at most."""
+step, which is written once."""
+_REST = 4
+"""Times what a round took, until the next one, where events are let gather: the busier all are, the more of
+them the next one finds. Who waits for a position waits so much longer at most."""
+_LONGEST_REST = 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _LONGEST_SILENCE = 1.0
 """Seconds between two words of a leader; well below IDLE_IN_TRANSACTION_SECONDS."""
@@ -47,7 +52,7 @@ class Follower:
     """Runs ``take_round`` (how many events it handled) whenever there may be something to do.
 
     What comes after a pause is handled at once; while there is always something, rounds that handle fewer
-    than ``BATCH`` events come ``gather`` seconds apart, so that each finds more.
+    than ``BATCH`` events come ``gather`` seconds apart or more, so that each finds more.
 
     Only one process at a time leads a projection; the others stand by and take over within a second
     or so of the leader's connection going away.
@@ -107,10 +112,12 @@ class Follower:
     def _follow(self, leadership: psycopg.Cursor[Any], stopped: threading.Event) -> None:
         while not stopped.is_set():
             self._woken.clear()
+            began = time.monotonic()
             while (handled := self._take_round()) and not stopped.is_set():
                 leadership.execute(_STILL_HERE)
                 if self._gather and handled < BATCH:
-                    stopped.wait(self._gather)
+                    stopped.wait(max(self._gather, min(_REST * (time.monotonic() - began), _LONGEST_REST)))
+                began = time.monotonic()
             self._pause = _FIRST_PAUSE
             self._rest(leadership)
 

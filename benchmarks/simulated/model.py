@@ -42,16 +42,13 @@ NOT_MODELLED = frozenset(
     {
         "event_log/delivery_pauses.sql:standing",
         "event_log/keyring.sql:begin_proof",
-        "event_log/recorder.sql:commit",
-        "event_log/recorder.sql:wake_and_commit",
         "projections/quarantine.sql:count",
         "projections/quarantine.sql:page",
         "projections/tracking.sql:positions",
         "projections/tracking.sql:try_to_lead",
     }
 )
-"""What only people look at, leadership (the simulation lets two handlers run on purpose), and how a
-transaction ends: the model's has its own way."""
+"""What only people look at, and leadership: the simulation lets two handlers run on purpose."""
 
 
 def _missing(_: Tables, __: Parameters) -> list[tuple[Any, ...]] | int:
