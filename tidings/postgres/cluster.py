@@ -8,6 +8,7 @@ from tidings.postgres import launch
 from tidings.postgres.binaries import Binaries
 from tidings.postgres.errors import ClusterUnusableError, ServerStartError
 from tidings.postgres.files import ClusterFiles
+from tidings.postgres.memory import memory_settings
 from tidings.postgres.sockets import DATABASE, PORT, SUPERUSER
 
 SETTINGS = {
@@ -19,10 +20,7 @@ SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
     "unix_socket_permissions": "0700",
-    # A small machine that the server shares with Tidings itself.
     "max_connections": "100",
-    "shared_buffers": "256MB",
-    "effective_cache_size": "512MB",
     "wal_compression": "on",
     "max_wal_size": "1GB",
     "random_page_cost": "1.1",
@@ -107,7 +105,7 @@ def sync_directory(directory: Path) -> None:
 
 def server_command(files: ClusterFiles, binaries: Binaries, sockets: Path) -> list[str]:
     quoted = '"' + str(sockets).replace('"', '""') + '"'
-    options = as_options(SETTINGS | {"unix_socket_directories": quoted})
+    options = as_options(SETTINGS | memory_settings() | {"unix_socket_directories": quoted})
     return [binaries.program("postgres"), "-D", str(files.data), *options]
 
 
