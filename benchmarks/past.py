@@ -1,7 +1,7 @@
 """A past for projections to read, made by the parts that make it in earnest, without a provider.
 
 People are added and ask for codes, the handler decides, and attempts are recorded as sent but for one in ten,
-which stays under way; the history follows.
+which stays under way; the handler and the history follow to the end.
 """
 
 from __future__ import annotations
@@ -34,11 +34,16 @@ def make_past(log: Log, notifications: int) -> None:
     for first in range(0, notifications, BATCH):
         numbers = range(first, min(first + BATCH, notifications))
         tell(log, INSTANCE, [event for number in numbers for event in (person(number), trigger(number))])
-    while handle_batch(log, clock, Deployment(), batch=BATCH):
-        pass
+    _decide(log)
     while held := _claim(log):
         _deliver(log, held)
+    _decide(log)
     while trailing_round(log, History(), batch=10 * BATCH):
+        pass
+
+
+def _decide(log: Log) -> None:
+    while handle_batch(log, clock, Deployment(), batch=BATCH):
         pass
 
 
