@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -95,7 +96,8 @@ def rebuild(
 def content_hash(log: Log, connection: Connection[TupleRow], name: str) -> str:
     """Of the version in use: what is derived from the log, without leases, whatever seals it."""
     version = _version(log, name)
-    return version.content_hash(connection, version.table)
+    (found,) = version.content_hashes((connection, version.table))
+    return found
 
 
 def _version(log: Log, name: str) -> NewVersion:
@@ -165,30 +167,27 @@ class _Run:
         with self._connection.transaction():
             version.settle(self._cursor)
             tables.make_findable(self._connection, table)
-        marked, previous_hash = self._patiently(self._mark, tries)
-        self._catch_up(marked)
-        with self._connection.transaction():
-            version.settle(self._cursor)
-        return _Comparison(
-            tables.count(self._connection, tables.beside(table)),
-            version.content_hash(self._connection, tables.beside(table)),
-            previous_hash,
-        )
+        with self._log.database.connection() as onlooker, onlooker.transaction():
+            onlooker.execute(queries.stand_still)
+            self._catch_up(self._patiently(partial(self._mark, onlooker), tries))
+            with self._connection.transaction():
+                version.settle(self._cursor)
+            before, after = (onlooker, table), (self._connection, tables.beside(table))
+            previous_hash, content_hash = version.content_hashes(before, after)
+        return _Comparison(tables.count(*after), content_hash, previous_hash)
 
     def swap(self, tries: int) -> None:
         self._patiently(self._try_to_swap, tries)
 
-    def _mark(self) -> tuple[int, str]:
-        """A position, and the hash of the version in use as it was just there.
+    def _mark(self, onlooker: Connection[TupleRow]) -> int:
+        """The position at which the onlooker sees the version in use from now on.
 
         Its writer waits only until the onlooker has its snapshot, not for the hash.
         """
-        with self._log.database.connection() as onlooker, onlooker.transaction():
-            onlooker.execute(queries.stand_still)
-            with self._connection.transaction():
-                position = self._hold()
-                onlooker.execute(queries.look)
-            return position, self._version.content_hash(onlooker, self._version.table)
+        with self._connection.transaction():
+            position = self._hold()
+            onlooker.execute(queries.look)
+        return position
 
     def _hold(self) -> int:
         with _waiting():

@@ -80,7 +80,9 @@ INSERT INTO tracking (projection, position) VALUES (%(projection)s, 0) ON CONFLI
 SELECT position FROM tracking WHERE projection = %(projection)s FOR UPDATE
 
 -- name: stand_still
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+-- The onlooker stands idle while the new version catches up; nobody waits for what it holds.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SET LOCAL idle_in_transaction_session_timeout = '10min'
 
 -- name: look
 SELECT 1

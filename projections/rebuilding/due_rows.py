@@ -20,6 +20,7 @@ from projections.rebuilding.new_version import (
     REMEMBERED,
     AppendLock,
     Topics,
+    Version,
     Writer,
     about,
     in_pages,
@@ -60,8 +61,8 @@ class DueRows:
         self._unread.keep_rows(cursor)
         cursor.execute(about(queries.carry_leases, table=self.table, new=beside(self.table)))
 
-    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
-        return due_hash(connection, table)
+    def content_hashes(self, *versions: Version) -> list[str]:
+        return [due_hash(connection, table) for connection, table in versions]
 
     def _recall(self, events: Sequence[RecordedEvent]) -> None:
         """Fold again what began earlier and is not remembered: long idle, or closed and resent."""

@@ -13,7 +13,7 @@ from event_log.envelope import RecordedEvent
 from event_log.topics import OURS
 from projections import history
 from projections.history import Decided, Stage, decided, first_stage, moved
-from projections.rebuilding.new_version import REMEMBERED, Topics, Tracked, Writer, in_pages
+from projections.rebuilding.new_version import REMEMBERED, Topics, Tracked, Version, Writer, in_pages
 from projections.rebuilding.tables import beside
 from projections.rebuilding.unread_streams import UnreadStreams
 
@@ -56,5 +56,5 @@ class HistoryRows:
             self._projection.begin(connection, rows)
         self._rows.clear()
 
-    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
-        return history.content_hash(connection, table)
+    def content_hashes(self, *versions: Version) -> list[str]:
+        return [history.content_hash(connection, table) for connection, table in versions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from psycopg import Connection, Cursor, sql
@@ -22,6 +22,10 @@ T = TypeVar("T")
 PAGE = 5000
 REMEMBERED = 50_000
 """Rows kept back in memory, so that most are written once, as they are in the end."""
+
+
+Version: TypeAlias = tuple[Connection[TupleRow], str]
+"""A table, and the connection that sees it."""
 
 
 class Writer(Protocol):
@@ -59,8 +63,8 @@ class NewVersion(Protocol):
         May be done again.
         """
 
-    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
-        """The same for two tables when they hold the same rows, whatever order or seal these have."""
+    def content_hashes(self, *versions: Version) -> list[str]:
+        """Of each version; the same for those that hold the same rows, whatever order or seal these have."""
 
 
 class AppendLock:

@@ -14,7 +14,7 @@ from event_log.errors import Undecodable
 from event_log.log import Log
 from event_log.topics import SETTINGS
 from projections.rebuilding.errors import Unfaithful
-from projections.rebuilding.new_version import AppendLock, Topics, Writer, about, queries
+from projections.rebuilding.new_version import AppendLock, Topics, Version, Writer, about, queries
 from projections.rebuilding.tables import beside
 
 
@@ -38,7 +38,11 @@ class PauseRows:
     def settle(self, cursor: Cursor[Any]) -> None:
         """All of it comes from the log."""
 
-    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
-        row = connection.execute(about(queries.pauses_hash, table=table)).fetchone()
-        assert row is not None
-        return str(row[0])
+    def content_hashes(self, *versions: Version) -> list[str]:
+        return [_hash(connection, table) for connection, table in versions]
+
+
+def _hash(connection: Connection[TupleRow], table: str) -> str:
+    row = connection.execute(about(queries.pauses_hash, table=table)).fetchone()
+    assert row is not None
+    return str(row[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from projections.rebuilding.new_version import (
     REMEMBERED,
     Topics,
     Tracked,
+    Version,
     Writer,
     about,
     in_pages,
@@ -62,8 +64,8 @@ class RecipientRows:
     def settle(self, cursor: Cursor[Any]) -> None:
         self._write(cursor)
 
-    def content_hash(self, connection: Connection[TupleRow], table: str) -> str:
-        return recipients_hash(self._log, connection, table)
+    def content_hashes(self, *versions: Version) -> list[str]:
+        return recipients_hashes(self._log, *versions)
 
     def _recall(self, cursor: Cursor[Any], owners: set[Owner]) -> None:
         missing = owners - self._known.keys()
@@ -135,14 +137,19 @@ def _unfaithful(event: RecordedEvent, why: str) -> Unfaithful:
     )
 
 
-def recipients_hash(log: Log, connection: Connection[TupleRow], table: str) -> str:
-    """Over what is known, whatever seals it; what is known of the erased is nothing."""
-    digest = hashlib.sha256()
-    cursor = connection.cursor(binary=True)
-    for page in _pages(cursor, table):
-        for (instance, subject), known in opened(log, cursor, page):
-            digest.update(_encode((instance, subject, None if isinstance(known, Undecodable) else known)))
-    return digest.hexdigest()
+def recipients_hashes(log: Log, *versions: Version) -> list[str]:
+    """Over what is known, whatever seals it; what is known of the erased is nothing.
+
+    The versions are read side by side, so that a key is unwrapped once for all of them.
+    """
+    digests = [hashlib.sha256() for _ in versions]
+    cursors = [connection.cursor(binary=True) for connection, _ in versions]
+    pages = [_pages(cursor, table) for cursor, (_, table) in zip(cursors, versions, strict=True)]
+    for abreast in zip_longest(*pages, fillvalue=[]):
+        for digest, cursor, page in zip(digests, cursors, abreast, strict=True):
+            for (instance, subject), known in opened(log, cursor, page):
+                digest.update(_encode((instance, subject, None if isinstance(known, Undecodable) else known)))
+    return [digest.hexdigest() for digest in digests]
 
 
 def _pages(cursor: Cursor[Any], table: str) -> Iterator[list[Row]]:
