@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from event_log.errors import Undecodable
+from event_log.keyring import KeyId
 from notification_domain.delivery_events import SettingsEvent
 from notification_domain.notification_events import Event
 
@@ -58,3 +59,5 @@ class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     topic: str
     recorded_at: datetime
     fact: Recorded
+    key_id: KeyId | None = None
+    """Which key sealed it; None for what is stored in clear."""

@@ -86,9 +86,13 @@ class Log:
 
     def decode(self, cursor: Cursor[Any], rows: Sequence[Row]) -> list[RecordedEvent]:
         """Rows as events; keys are fetched once for all of them."""
-        key_ids = {key_id for row in rows if (key_id := key_id_of(row[6]))}
-        seals = self.keyring.for_reading(cursor, key_ids) if key_ids else {}
-        return [RecordedEvent(*row[:6], self._fact(row, seals)) for row in rows]
+        key_ids = [key_id_of(row[6]) for row in rows]
+        needed = {key_id for key_id in key_ids if key_id}
+        seals = self.keyring.for_reading(cursor, needed) if needed else {}
+        return [
+            RecordedEvent(*row[:6], self._fact(row, seals), key_id)
+            for row, key_id in zip(rows, key_ids, strict=True)
+        ]
 
     def _fact(self, row: Row, seals: Mapping[KeyId, Seal]) -> Recorded:
         try:

@@ -148,9 +148,6 @@ SELECT position
   FROM quarantined_events
  WHERE projection = %(projection)s AND position BETWEEN %(first)s AND %(last)s
 
--- name: states
-SELECT notification_id, state FROM events WHERE notification_id = ANY(%(positions)s)
-
 -- name: pauses_hash
 SELECT encode(sha256(convert_to(coalesce(string_agg(
            jsonb_build_array(instance_id, channel, position)::text, ',' ORDER BY instance_id, channel), ''),

@@ -6,7 +6,7 @@ projected yet". Rows are sealed under their subject's key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -59,34 +59,22 @@ def learn(before: Known, version: int, fact: Fact) -> Known:
     return before if after == before.state else Known(version, after)
 
 
-def load_known(
-    log: Log, cursor: Cursor[Any], owners: Iterable[Owner], table: str = "recipients"
-) -> Knowledge:
+def load_known(log: Log, cursor: Cursor[Any], owners: Iterable[Owner]) -> Knowledge:
     """What is known of the given (instance, subject) pairs; nothing is known of those that are missing.
 
     Raises Undecodable when one of their rows was altered.
     """
-    found, damaged = load_readable(log, cursor, owners, table)
+    found, damaged = load_readable(log, cursor, owners)
     for reason in damaged.values():
         raise reason
     return found
 
 
-def load_readable(
-    log: Log, cursor: Cursor[Any], owners: Iterable[Owner], table: str = "recipients"
-) -> tuple[Knowledge, Damaged]:
+def load_readable(log: Log, cursor: Cursor[Any], owners: Iterable[Owner]) -> tuple[Knowledge, Damaged]:
     """As ``load_known``, with the damaged ones apart: they must not stop the others."""
-    wanted = list(set(owners))
-    if not wanted:
-        return {}, {}
-    cursor.execute(
-        _queries.select.replace("JOIN recipients", f"JOIN {table}"),
-        {"instances": [owner[0] for owner in wanted], "subjects": [owner[1] for owner in wanted]},
-        prepare=True,
-    )
     found: Knowledge = {}
     damaged: Damaged = {}
-    for owner, known in opened(log, cursor, cursor.fetchall()):
+    for owner, known in opened(log, cursor, stored(cursor, set(owners))):
         if isinstance(known, Undecodable):
             damaged[owner] = known
         else:
@@ -94,9 +82,21 @@ def load_readable(
     return found, damaged
 
 
+def stored(cursor: Cursor[Any], owners: Collection[Owner], table: str = "recipients") -> list[Row]:
+    """The rows there are of these owners."""
+    if not owners:
+        return []
+    cursor.execute(
+        _queries.select.replace("JOIN recipients", f"JOIN {table}"),
+        {"instances": [owner[0] for owner in owners], "subjects": [owner[1] for owner in owners]},
+        prepare=True,
+    )
+    return cursor.fetchall()
+
+
 def opened(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[tuple[Owner, Known | Undecodable]]:
     """What rows hold, in their order; those of erased people are left out."""
-    key_ids = [_key_id(row[3]) for row in rows]
+    key_ids = [key_id_of(row) for row in rows]
     seals = log.keyring.for_reading(cursor, key_ids)
     return [
         ((row[0], row[1]), _opened(row, seal))
@@ -105,8 +105,9 @@ def opened(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[tuple[Own
     ]
 
 
-def _key_id(sealed: bytes) -> KeyId:
-    return sealed[:KEY_ID_BYTES].ljust(KEY_ID_BYTES, b"\0")
+def key_id_of(row: Row) -> KeyId:
+    """Which key sealed it."""
+    return row[3][:KEY_ID_BYTES].ljust(KEY_ID_BYTES, b"\0")
 
 
 def _opened(row: Row, seal: Seal) -> Known | Undecodable:
@@ -118,24 +119,27 @@ def _opened(row: Row, seal: Seal) -> Known | Undecodable:
         return Undecodable(f"the row of {subject} in recipients was altered: rebuild recipients")
 
 
-def save_known(
-    log: Log, cursor: Cursor[Any], changed: Mapping[Owner, Known], table: str = "recipients"
-) -> None:
+def save_known(log: Log, cursor: Cursor[Any], changed: Mapping[Owner, Known]) -> None:
     """Write what has changed; the caller holds the append lock, under which missing keys are made."""
     if not changed:
         return
     keys = log.keyring.for_writing(cursor, changed)
-    sealed = []
-    for owner, known in changed.items():
-        key_id, seal = keys[owner]
-        sealed.append(key_id + seal.seal(_encode(known.state), _associated(*owner)))
+    write(cursor, [sealed(owner, known, *keys[owner]) for owner, known in changed.items()])
+
+
+def sealed(owner: Owner, known: Known, key_id: KeyId, seal: Seal) -> Row:
+    return (*owner, known.version, key_id + seal.seal(_encode(known.state), _associated(*owner)))
+
+
+def write(cursor: Cursor[Any], rows: Sequence[Row], table: str = "recipients") -> None:
+    instances, subjects, versions, sealed_states = zip(*rows, strict=True)
     cursor.execute(
         _queries.upsert.replace("INTO recipients", f"INTO {table}"),
         {
-            "instances": [owner[0] for owner in changed],
-            "subjects": [owner[1] for owner in changed],
-            "versions": [known.version for known in changed.values()],
-            "sealed": sealed,
+            "instances": list(instances),
+            "subjects": list(subjects),
+            "versions": list(versions),
+            "sealed": list(sealed_states),
         },
         prepare=True,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from psycopg import Connection, Cursor
@@ -13,9 +13,8 @@ from psycopg.rows import TupleRow
 
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.errors import Undecodable
-from event_log.keyring import Owner
+from event_log.keyring import KeyId, Owner
 from event_log.log import Log
-from event_log.mapper import key_id_of
 from notification_domain.recipients import initial, types_that_tell
 from notification_domain.source_events import InvalidData, interpret
 from projections import handler
@@ -32,9 +31,12 @@ from projections.rebuilding.new_version import (
     queries,
 )
 from projections.rebuilding.tables import beside
-from projections.recipients import Knowledge, Known, Row, learn, load_known, opened, save_known
+from projections.recipients import Known, Row, key_id_of, learn, opened, sealed, stored, write
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+
+Person: TypeAlias = tuple[str, str, KeyId]
+"""instance, subject and the key of what they appended: who was erased and came back is somebody else here."""
 
 
 class RecipientRows:
@@ -46,17 +48,18 @@ class RecipientRows:
         self._log = log
         self._new = beside(self.table)
         self._remembered = remembered
-        self._known: Knowledge = {}
-        self._changed: Knowledge = {}
+        self._known: dict[Person, Known] = {}
+        self._changed: dict[Owner, Row] = {}
         """Not written yet."""
         self._any_written = False
 
     def apply(self, connection: Connection[TupleRow], events: Sequence[RecordedEvent]) -> None:
         cursor = connection.cursor(binary=True)
-        sources = self._readable(cursor, events)
-        self._recall(cursor, {_owner(event, source) for event, source in sources})
-        for event, source in sources:
-            self._learn(event, source)
+        tellings = self._readable(cursor, events)
+        self._recall(cursor, {person for person, _, _ in tellings})
+        changed = [person for person, event, source in tellings if self._learns(person, event, source)]
+        # Each once, in the order of the log: who came back after erasure comes after who was erased.
+        self._seal(cursor, dict.fromkeys(changed))
         if len(self._known) > self._remembered:
             self._write(cursor)
             self._known.clear()
@@ -67,52 +70,70 @@ class RecipientRows:
     def content_hashes(self, *versions: Version) -> list[str]:
         return recipients_hashes(self._log, *versions)
 
-    def _recall(self, cursor: Cursor[Any], owners: set[Owner]) -> None:
-        missing = owners - self._known.keys()
-        found = load_known(self._log, cursor, missing, self._new) if self._any_written else {}
-        for owner in missing:
-            blank = initial(owner[1])
+    def _recall(self, cursor: Cursor[Any], people: set[Person]) -> None:
+        missing = people - self._known.keys()
+        found = self._written(cursor, missing) if self._any_written else {}
+        for person in missing:
+            blank = initial(person[1])
             if blank is not None:
-                self._known[owner] = found.get(owner) or Known(0, blank)
+                self._known[person] = found.get(person) or Known(0, blank)
 
-    def _learn(self, event: RecordedEvent, source: SourceEvent) -> None:
-        owner = _owner(event, source)
+    def _written(self, cursor: Cursor[Any], people: set[Person]) -> dict[Person, Known]:
+        """What the new version holds of them; raises Undecodable when one of its rows was altered."""
+        rows = stored(cursor, {person[:2] for person in people}, self._new)
+        key_ids = {row[:2]: key_id_of(row) for row in rows}
+        found: dict[Person, Known] = {}
+        for owner, known in opened(self._log, cursor, rows):
+            if isinstance(known, Undecodable):
+                raise known
+            found[*owner, key_ids[owner]] = known
+        return found
+
+    def _learns(self, person: Person, event: RecordedEvent, source: SourceEvent) -> bool:
+        """Whether it tells something new."""
         try:
             fact = interpret(source.type, source.data)
         except InvalidData as error:
             raise _unfaithful(event, str(error)) from error
-        before = self._known.get(owner)
+        before = self._known.get(person)
         if before is None or fact is None:
-            return
-        after = learn(before, event.version, fact)
-        if after is not before:
-            self._known[owner] = self._changed[owner] = after
+            return False
+        self._known[person] = after = learn(before, event.version, fact)
+        return after is not before
+
+    def _seal(self, cursor: Cursor[Any], people: Collection[Person]) -> None:
+        """Under the keys that have just opened what they appended: a rebuild makes none, for nobody."""
+        seals = self._log.keyring.for_reading(cursor, {key_id for _, _, key_id in people})
+        for person in people:
+            instance, subject, key_id = person
+            if seal := seals.get(key_id):
+                owner = instance, subject
+                self._changed[owner] = sealed(owner, self._known[person], key_id, seal)
 
     def _write(self, cursor: Cursor[Any]) -> None:
-        for page in in_pages(self._changed.items()):
-            save_known(self._log, cursor, dict(page), self._new)
+        for page in in_pages(self._changed.values()):
+            write(cursor, page, self._new)
             self._any_written = True
         self._changed.clear()
 
     def _readable(
         self, cursor: Cursor[Any], events: Sequence[RecordedEvent]
-    ) -> list[tuple[RecordedEvent, SourceEvent]]:
+    ) -> list[tuple[Person, RecordedEvent, SourceEvent]]:
         """What the handler took in: not the quarantined ones, and those of the erased no more."""
         aside = _quarantined(cursor, events)
         taken = [event for event in events if event.position not in aside]
         self._refuse_damaged(cursor, [event for event in taken if isinstance(event.fact, Undecodable)])
-        return [(event, event.fact) for event in taken if isinstance(event.fact, SourceEvent)]
+        return [
+            (_person(event, event.fact), event, event.fact)
+            for event in taken
+            if isinstance(event.fact, SourceEvent)
+        ]
 
     def _refuse_damaged(self, cursor: Cursor[Any], unread: Sequence[RecordedEvent]) -> None:
         """Raises Unfaithful for an event that is unreadable although its key is still there."""
-        if not unread:
-            return
-        cursor.execute(queries.states, {"positions": [event.position for event in unread]})
-        key_ids = {position: key_id_of(state) for position, state in cursor.fetchall()}
-        seals = self._log.keyring.for_reading(cursor, {key_id for key_id in key_ids.values() if key_id})
+        seals = self._log.keyring.for_reading(cursor, {event.key_id for event in unread if event.key_id})
         for event in unread:
-            key_id = key_ids[event.position]
-            if key_id is None or key_id in seals:
+            if event.key_id is None or event.key_id in seals:
                 raise _unfaithful(event, str(event.fact))
 
 
@@ -126,8 +147,10 @@ def _quarantined(cursor: Cursor[Any], events: Sequence[RecordedEvent]) -> set[in
     return {position for (position,) in cursor.fetchall()}
 
 
-def _owner(event: RecordedEvent, source: SourceEvent) -> Owner:
-    return event.instance, source.subject
+def _person(event: RecordedEvent, source: SourceEvent) -> Person:
+    if event.key_id is None:
+        raise _unfaithful(event, "it is stored in clear")
+    return event.instance, source.subject, event.key_id
 
 
 def _unfaithful(event: RecordedEvent, why: str) -> Unfaithful:

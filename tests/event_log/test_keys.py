@@ -98,6 +98,16 @@ def test_a_subject_has_one_key_for_all_its_events(log: Log, conninfo: str) -> No
     assert count(conninfo) == 3
 
 
+def test_an_event_says_which_key_sealed_it(log: Log, conninfo: str) -> None:
+    tell(log)
+    (event,) = read_stream(log, stream_id("acme", "user/ann"))
+    with psycopg.connect(conninfo) as connection:
+        (key_id,) = connection.execute(
+            "SELECT key_id FROM subject_keys WHERE subject = 'user/ann'"
+        ).fetchone()  # type: ignore[misc]  # there is one
+    assert event.key_id == key_id.bytes
+
+
 def test_another_process_finds_the_key_again(log: Log, conninfo: str, key: DeploymentKey) -> None:
     tell(log, number=1)
     other = Log(log.database, key, os.urandom)

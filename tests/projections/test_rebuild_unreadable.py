@@ -14,11 +14,13 @@ from notification_domain.policies import Deployment
 from notification_domain.recipients import User
 from projections import handler, quarantine, tracking
 from projections.quarantine import Poison
-from projections.rebuild import REBUILDABLE, rebuild
+from projections.rebuild import REBUILDABLE, Progress, rebuild
+from projections.rebuilding import tables
 from projections.rebuilding.errors import (
     Unfaithful,
 )
-from projections.recipients import load_known
+from projections.rebuilding.recipient_rows import RecipientRows
+from projections.recipients import Known, load_known, opened, stored
 from tests.projections.rebuild_story import (
     Clock,
     Owner,
@@ -94,6 +96,53 @@ def test_somebody_who_comes_back_after_erasure_is_known_from_then_on(
     known = load_known(owning, owner.cursor(), [("acme", "user/1")])["acme", "user/1"]
     assert isinstance(known.state, User)
     assert (known.state.last_email, known.state.first_name) == ("back@example.com", "")
+
+
+def erase(owner: Owner, subject: str) -> None:
+    owner.execute("DELETE FROM subject_keys WHERE subject = %s", (subject,))
+
+
+def test_somebody_erased_while_a_rebuild_reads_gets_no_new_key(
+    log: Log, owning: Log, owner: Owner, clock: Clock, key: DeploymentKey
+) -> None:
+    tell(log, clock, range(3))
+
+    def erase_meanwhile(progress: Progress) -> None:
+        if progress.phase == "filling":
+            erase(owner, "user/1")
+
+    assert rebuild(owning, "recipients", report=erase_meanwhile).equal
+    keys = owner.execute("SELECT count(*) FROM subject_keys WHERE subject = 'user/1'").fetchone()
+    assert keys == (0,)
+    later = Log(log.database, key, os.urandom)  # one that does not remember the key
+    known = load_known(later, owner.cursor(), [("acme", "user/1"), ("acme", "user/2")])
+    assert known.keys() == {("acme", "user/2")}
+
+
+@pytest.mark.parametrize("remembered", [1, 1000])
+def test_what_was_known_before_erasure_is_not_carried_to_somebody_who_came_back(
+    remembered: int, log: Log, owning: Log, owner: Owner, clock: Clock, key: DeploymentKey
+) -> None:
+    tell(log, clock, range(3))
+    rows = RecipientRows(owning, remembered)
+    with tables.new_table(owner, rows.table):
+        page = read_after(owning, owner.cursor(), 0, 1000, ours=False, callers=True)
+        rows.apply(owner, page.events)
+        erase(owner, "user/1")
+        later = Log(log.database, key, os.urandom)  # one that does not remember the key
+        back = caller_event("user.human.profile.changed", "user/1", "back", first_name="Anew")
+        assert isinstance(append(later, "acme", [back]), tuple)
+        follow(later, clock)
+        rows.apply(
+            owner, read_after(owning, owner.cursor(), page.reached, 9, ours=False, callers=True).events
+        )
+        rows.settle(owner.cursor(binary=True))
+        filled, in_use = rows.content_hashes((owner, tables.beside(rows.table)), (owner, rows.table))
+        new = stored(owner.cursor(binary=True), [("acme", "user/1")], tables.beside(rows.table))
+    assert filled == in_use
+    ((_, known),) = opened(later, owner.cursor(), new)
+    assert isinstance(known, Known)
+    assert known.state == User(first_name="Anew"), "and nothing of before"
 
 
 def test_an_event_damaged_since_the_handler_read_it_stops_the_rebuild(
