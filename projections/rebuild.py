@@ -236,7 +236,8 @@ class _Run:
         """What concerns the projection among these positions; all of them are committed."""
         of = self._version.topics
         parameters = {"since": since, "to": to, "prefix": of.prefix, "names": of.names}
-        self._cursor.execute(queries.page, parameters, prepare=True)
+        # Planned for these names each time: a plan for any names would compare them one by one.
+        self._cursor.execute(queries.page, parameters, prepare=False)
         return self._log.decode(self._cursor, self._cursor.fetchall())
 
     def _patiently(self, step: Callable[[], T], tries: int) -> T:
