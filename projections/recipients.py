@@ -49,6 +49,8 @@ Damaged: TypeAlias = dict[Owner, Undecodable]
 
 Row: TypeAlias = tuple[str, str, int, bytes]
 """instance, subject, version, sealed state"""
+Unsealed: TypeAlias = tuple[str, str, int, bytes]
+"""The same with the state in clear, empty when it was altered."""
 
 
 def learn(before: Known, version: int, fact: Fact) -> Known:
@@ -96,10 +98,15 @@ def stored(cursor: Cursor[Any], owners: Collection[Owner], table: str = "recipie
 
 def opened(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[tuple[Owner, Known | Undecodable]]:
     """What rows hold, in their order; those of erased people are left out."""
+    return [((row[0], row[1]), decoded(row)) for row in unsealed(log, cursor, rows)]
+
+
+def unsealed(log: Log, cursor: Cursor[Any], rows: Sequence[Row]) -> list[Unsealed]:
+    """The rows as they were before they were sealed, in their order; those of erased people are left out."""
     key_ids = [key_id_of(row) for row in rows]
     seals = log.keyring.for_reading(cursor, key_ids)
     return [
-        ((row[0], row[1]), _opened(row, seal))
+        (*row[:3], _unsealed(row, seal))
         for row, key_id in zip(rows, key_ids, strict=True)
         if (seal := seals.get(key_id))
     ]
@@ -110,12 +117,18 @@ def key_id_of(row: Row) -> KeyId:
     return row[3][:KEY_ID_BYTES].ljust(KEY_ID_BYTES, b"\0")
 
 
-def _opened(row: Row, seal: Seal) -> Known | Undecodable:
-    instance, subject, version, sealed = row
+def _unsealed(row: Row, seal: Seal) -> bytes:
     try:
-        body = seal.open(sealed[KEY_ID_BYTES:], _associated(instance, subject))
-        return Known(version, _decoders[_kind(subject)].decode(body))
-    except (InvalidTag, ValueError):
+        return seal.open(row[3][KEY_ID_BYTES:], _associated(row[0], row[1]))
+    except InvalidTag:
+        return b""
+
+
+def decoded(row: Unsealed) -> Known | Undecodable:
+    _, subject, version, state = row
+    try:
+        return Known(version, _decoders[_kind(subject)].decode(state))
+    except ValueError:
         return Undecodable(f"the row of {subject} in recipients was altered: rebuild recipients")
 
 

@@ -31,7 +31,19 @@ from projections.rebuilding.new_version import (
     queries,
 )
 from projections.rebuilding.tables import beside
-from projections.recipients import Known, Row, key_id_of, learn, opened, sealed, stored, write
+from projections.recipients import (
+    Known,
+    Row,
+    Unsealed,
+    decoded,
+    key_id_of,
+    learn,
+    opened,
+    sealed,
+    stored,
+    unsealed,
+    write,
+)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -163,16 +175,26 @@ def _unfaithful(event: RecordedEvent, why: str) -> Unfaithful:
 def recipients_hashes(log: Log, *versions: Version) -> list[str]:
     """Over what is known, whatever seals it; what is known of the erased is nothing.
 
-    The versions are read side by side, so that a key is unwrapped once for all of them.
+    The versions are read side by side, so that a key is unwrapped once for all of them, and a page on which
+    they agree is understood once.
     """
     digests = [hashlib.sha256() for _ in versions]
     cursors = [connection.cursor(binary=True) for connection, _ in versions]
     pages = [_pages(cursor, table) for cursor, (_, table) in zip(cursors, versions, strict=True)]
+    told: list[Unsealed] = []
+    text = b""
     for abreast in zip_longest(*pages, fillvalue=[]):
         for digest, cursor, page in zip(digests, cursors, abreast, strict=True):
-            for (instance, subject), known in opened(log, cursor, page):
-                digest.update(_encode((instance, subject, None if isinstance(known, Undecodable) else known)))
+            rows = unsealed(log, cursor, page)
+            if rows != told:
+                told, text = rows, b"".join(map(_text, rows))
+            digest.update(text)
     return [digest.hexdigest() for digest in digests]
+
+
+def _text(row: Unsealed) -> bytes:
+    known = decoded(row)
+    return _encode((*row[:2], None if isinstance(known, Undecodable) else known))
 
 
 def _pages(cursor: Cursor[Any], table: str) -> Iterator[list[Row]]:
