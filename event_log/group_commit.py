@@ -42,6 +42,8 @@ class GroupCommit(Generic[T, R]):
         self._waiting: deque[tuple[T, Waiter[R]]] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._announcing: asyncio.AbstractEventLoop | None = None
+        """The loop that is about to wake the thread."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._begin()
 
@@ -53,12 +55,18 @@ class GroupCommit(Generic[T, R]):
         """Raises Overloaded at once when too many wait already."""
         future: Future[R] = Future()
         self._enqueue(member, future)
+        self._announce()
         return future
 
     async def commit(self, member: T) -> R:
         """As ``submit``, in an event loop; who stops waiting takes nothing back."""
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
         self._enqueue(member, future)
+        if self._announcing is not loop:
+            # Whatever the loop has yet to run just now comes into the same group.
+            self._announcing = loop
+            loop.call_soon(self._announce)
         return await future
 
     def _enqueue(self, member: T, waiter: Waiter[R]) -> None:
@@ -66,6 +74,10 @@ class GroupCommit(Generic[T, R]):
             if self._closing or len(self._waiting) >= self._max_waiting:
                 raise Overloaded("too many appends are waiting for their turn")
             self._waiting.append((member, waiter))
+
+    def _announce(self) -> None:
+        self._announcing = None
+        with self._changed:
             self._changed.notify()
 
     def close(self) -> None:

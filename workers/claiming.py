@@ -31,6 +31,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     in_order: bool = False
     """One an instance at a time, as they stand in the log."""
     priorities: tuple[int, ...] = EVERYTHING
+    is_reserve: bool = False
+    """Takes nothing while only its own priorities are under way: a small claim costs as much as a large one."""
 
 
 T = TypeVar("T")

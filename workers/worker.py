@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from event_log import due_queue, feedback
 from event_log.callbacks import Reference
-from event_log.due_queue import Claim, Wanted, new_token
+from event_log.due_queue import CODES, Claim, Wanted, new_token
 from event_log.errors import EventLogError, LogUnavailable
 from event_log.failpoints import failpoint
 from event_log.log import Log
@@ -79,6 +79,8 @@ class Worker:
         ]
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._crowds: Counter[str] = Counter()
+        self._others = 0
+        """Under way, and no codes."""
         self.tally = Tally()
 
     def wake(self) -> None:
@@ -113,6 +115,8 @@ class Worker:
     # --- claim ------------------------------------------------------------------------------------
 
     def _claim(self, pool: Pool) -> tuple[list[Claim], bool]:
+        if pool.is_reserve and not self._others:
+            return [], False
         round_ = self._rounds[pool]
         with self._log.database.connection() as connection:
             claims = round_.take(connection.cursor(binary=True), self._wanted(pool))
@@ -143,15 +147,18 @@ class Worker:
         task = asyncio.create_task(self._deliver(delivery))
         self._under_way[task] = delivery
         self._crowds[delivery.subject.held.instance] += 1
+        self._others += _is_no_code(delivery)
         self.tally.begun(delivery.subject.held, self._clock())
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        instance = self._under_way.pop(task).subject.held.instance
+        delivery = self._under_way.pop(task)
+        instance = delivery.subject.held.instance
         self._crowds[instance] -= 1
         if not self._crowds[instance]:
             del self._crowds[instance]
+        self._others -= _is_no_code(delivery)
 
     # --- send, record -----------------------------------------------------------------------------
 
@@ -274,3 +281,7 @@ class Worker:
                 append.wake("retries")
         except EventLogError as error:
             _logger.warning("%s leases run out by themselves: %s", len(leases), error)
+
+
+def _is_no_code(delivery: Delivery) -> bool:
+    return delivery.subject.held.request.priority not in CODES

@@ -63,7 +63,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
                 self._pool((False,), self.in_flight - kept, self.poll),
                 self._pool((True,), self.retry_in_flight, self.retry_poll),
                 # Half of them at once: one that hangs holds up no other, and a claim is worth its while.
-                Pool(retries=(False,), size=kept, batch=-(-kept // 2), poll=self.poll, priorities=CODES),
+                Pool(
+                    retries=(False,),
+                    size=kept,
+                    batch=-(-kept // 2),
+                    poll=self.poll,
+                    priorities=CODES,
+                    is_reserve=True,
+                ),
             ]
         return [pool for pool in pools if pool.size]
 
