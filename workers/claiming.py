@@ -32,7 +32,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """One an instance at a time, as they stand in the log."""
     priorities: tuple[int, ...] = EVERYTHING
     is_reserve: bool = False
-    """Takes nothing while only its own priorities are under way: a small claim costs as much as a large one."""
+    """Takes nothing while its priorities find another place: a small claim costs as much as a large one."""
 
 
 T = TypeVar("T")
@@ -60,6 +60,10 @@ class Claims(Generic[T]):
         self._woken = asyncio.Event()
         self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._tasks) >= self.pool.size
 
     def wake(self) -> None:
         self._woken.set()

@@ -115,13 +115,18 @@ class Worker:
     # --- claim ------------------------------------------------------------------------------------
 
     def _claim(self, pool: Pool) -> tuple[list[Claim], bool]:
-        if pool.is_reserve and not self._others:
+        if pool.is_reserve and not self._reserve_is_needed():
             return [], False
         round_ = self._rounds[pool]
         with self._log.database.connection() as connection:
             claims = round_.take(connection.cursor(binary=True), self._wanted(pool))
         failpoint("worker.claimed")
         return claims, round_.may_have_more
+
+    def _reserve_is_needed(self) -> bool:
+        """Whether codes have to pass others by, or find every other place taken."""
+        common = [one for one in self._claims if False in one.pool.retries and not one.pool.is_reserve]
+        return self._others > 0 or all(one.is_full for one in common)
 
     def _wanted(self, pool: Pool) -> Wanted:
         return Wanted(
