@@ -257,7 +257,7 @@ async def test_a_pause_is_shown_with_its_reason_until_it_is_over(client: httpx2.
     assert paused.json()["changed"] is True
     (shown,) = (await client.get("/v1/delivery/pause")).json()["items"]
     assert (shown["instance"], shown["channel"], shown["reason"]) == ("acme", "email", "the user called")
-    assert shown["by"]
+    assert shown["by"] == client.headers["Authorization"].split("_")[1], "the id of the key"
     assert shown["since"].endswith("Z")
     again = await post(client, "delivery/pause", REASON | {"channel": "email"})
     assert again.json() == {"changed": False, "items": [shown]}

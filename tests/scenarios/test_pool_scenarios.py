@@ -159,6 +159,7 @@ async def test_what_has_no_origin_is_given_up_without_an_attempt(office: Office)
     office.story.ask_for_code(trigger_origin="")
     await office.deliver()
     assert office.topics() == ["NotificationRequested", "NotificationCancelled"]
+    assert (office.last().reason, office.last().attempt) == ("no_origin", 0)
 
 
 @pytest.mark.parity("S1.g")
@@ -215,6 +216,8 @@ async def test_what_nobody_looked_at_in_time_still_gets_its_cancellation(office:
     office.clock.move(days=400)
     await office.deliver()
     assert office.topics() == ["NotificationRequested", "NotificationCancelled"]
+    assert office.last().reason == "expired"
+    assert await office.messages() == []
 
 
 @pytest.mark.parity("WRK-13")

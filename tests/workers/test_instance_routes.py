@@ -279,7 +279,12 @@ async def test_an_instance_whose_settings_are_unreadable_sends_nothing(
     closed = routes.route("acme", "sms")
     assert isinstance(closed, Closed)
     assert "unreadable" in closed.error
-    await routes.close()
+    ask_by_sms(story)
+    await office.deliver(routes)
+    waiting = office.last()
+    assert isinstance(waiting, RetryRequested)
+    assert (waiting.error, waiting.counts) == (closed.error, False)
+    assert await office.messages() == []
 
 
 def test_what_is_known_is_read_no_second_time(log: Log, story: Story, clock: Clock) -> None:
