@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, closing, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, nullcontext
 
 from event_log.log import Log
 from event_log.wakeups import Wakeups
@@ -40,9 +40,13 @@ def run_worker_process(settings: Settings) -> None:
     _check_routes(settings)
     _check_receiver(settings)
     prepare()
-    connections = CONNECTIONS + (REPORTING_CONNECTIONS if settings.give_up.url else 0)
-    with process_log(settings, "worker", connections, settings.workers.transaction_duration) as log:
+    with worker_log(settings) as log:
         run_fast(_deliver(settings, log))
+
+
+def worker_log(settings: Settings) -> AbstractContextManager[Log]:
+    connections = CONNECTIONS + (REPORTING_CONNECTIONS if settings.give_up.url else 0)
+    return process_log(settings, "worker", connections, settings.workers.transaction_duration)
 
 
 def worker_settings(settings: Settings) -> WorkerSettings:

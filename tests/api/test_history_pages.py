@@ -58,6 +58,7 @@ async def listed(client: httpx2.AsyncClient, query: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("history")
+@pytest.mark.parity("S1.h")
 async def test_the_list_shows_the_newest_first(client: httpx2.AsyncClient) -> None:
     page = await listed(client)
     assert [item["user_id"] for item in page["items"]] == ["6", "5", "4", "3", "2", "1", "0"]
@@ -171,7 +172,7 @@ async def test_another_instances_notification_is_not_found(
     assert [item["id"] for item in page["items"]] == [str(stream(0, "other"))]
 
 
-@pytest.mark.parity("S5.d")
+@pytest.mark.parity("S1.h", "S5.d")
 async def test_a_timeline_tells_what_happened_oldest_first(client: httpx2.AsyncClient, log: Log) -> None:
     positions = write(log, 1, [requested(1), *RETRIED, *SENT])
     detail = (await client.get(f"/v1/notifications/{stream(1)}")).json()

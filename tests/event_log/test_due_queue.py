@@ -90,7 +90,7 @@ def leases(claims: Sequence[Claim]) -> list[tuple[UUID, int]]:
 # --- what is due --------------------------------------------------------------------------------
 
 
-@pytest.mark.parity("S5.12")
+@pytest.mark.parity("S1.11", "S5.12")
 def test_a_row_is_claimed_when_its_time_has_come(
     log: Log, clock: Clock, claim: Callable[..., list[Claim]]
 ) -> None:
@@ -495,6 +495,7 @@ _STORY = [
 ]
 
 
+@pytest.mark.parity("S1.11")
 def test_a_notification_has_a_row_as_long_as_it_is_open() -> None:
     states = [fold(_STORY[: length + 1]) for length in range(len(_STORY))]
     rows = [due_row(UUID(int=1), "acme", state) for state in states]

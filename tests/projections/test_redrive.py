@@ -76,6 +76,7 @@ BOTH = ["user.human.email.code.added", "user.human.phone.code.added"]
 
 
 @pytest.mark.parametrize("which", ["bad", "first", "second"])
+@pytest.mark.parity("S1.h")
 def test_a_healed_stream_is_handled_in_order_whichever_of_its_events_is_named(ward: Ward, which: str) -> None:
     assert ward.rules() == []
     ward.flip(ward.bad)

@@ -109,7 +109,7 @@ class Stumbling(FixedRoutes):
             raise ArithmeticError
 
 
-@pytest.mark.parity("S5.2", "S6.1")
+@pytest.mark.parity("S1.10", "S5.2", "S6.1")
 async def test_a_worker_goes_on_after_a_round_that_failed(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -189,7 +189,7 @@ async def test_a_failure_is_the_result_of_its_message_alone(office: Office) -> N
     assert await receivers(office) == ["ann@example.com"]
 
 
-@pytest.mark.parity("S5.4", "S5.5")
+@pytest.mark.parity("S1.18", "S5.4", "S5.5")
 async def test_what_cannot_be_prepared_ends_at_once_and_the_others_go_out(office: Office) -> None:
     office.story.add_user("bob")
     office.story.ask_for_code("bob", url_template="https://x.example/{{.Nonsense}}")

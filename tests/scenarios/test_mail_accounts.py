@@ -15,6 +15,7 @@ from tests.workers.smtp_cells import MAIL, Probe, settings
 from workers.channels.smtp import SmtpChannel
 
 WELCOME, NO = [b"235 2.7.0 welcome\r\n"], [b"535 5.7.8 who?\r\n"]
+ASKS_FOR_THE_PASSWORD = [b"334 UGFzc3dvcmQ6\r\n"]
 PASSWORD = "ea=="
 """What a login by two words says last, for the password x."""
 
@@ -32,18 +33,25 @@ async def deliver(server: MisbehavingSmtp, **account: object) -> Outcome | None:
 async def test_a_mail_goes_out_when_the_login_is_taken(offered: str) -> None:
     at: dict[str, Sequence[Act]] = {PASSWORD: WELCOME}
     if offered == "AUTH LOGIN":
-        at["auth"] = [b"334 UGFzc3dvcmQ6\r\n"]
+        at["auth"] = ASKS_FOR_THE_PASSWORD
     async with misbehaving_smtp(Script(at, (offered,))) as server:
         assert isinstance(await deliver(server, user="ada", password="x"), Delivered)
     assert server.commands[1].startswith(offered)
 
 
 @pytest.mark.parity("CHN-8")
-@pytest.mark.parametrize("offered", ["AUTH LOGIN", "AUTH PLAIN"])
-async def test_a_login_that_is_refused_is_the_accounts_fault_and_may_be_tried_again(offered: str) -> None:
-    at: dict[str, Sequence[Act]] = {"auth": NO, PASSWORD: NO}
-    if offered == "AUTH LOGIN":
-        at["auth"] = [b"334 UGFzc3dvcmQ6\r\n"]
+@pytest.mark.parametrize(
+    ("offered", "at"),
+    [
+        ("AUTH LOGIN", {"auth": NO}),
+        ("AUTH LOGIN", {"auth": ASKS_FOR_THE_PASSWORD, PASSWORD: NO}),
+        ("AUTH PLAIN", {"auth": NO}),
+    ],
+    ids=["user", "password", "both at once"],
+)
+async def test_a_login_that_is_refused_is_the_accounts_fault_and_may_be_tried_again(
+    offered: str, at: dict[str, Sequence[Act]]
+) -> None:
     async with misbehaving_smtp(Script(at, (offered,))) as server:
         outcome = await deliver(server, user="ada", password="x")
     assert isinstance(outcome, Deferred)

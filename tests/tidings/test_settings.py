@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from notification_domain.outcomes import Delivered
+from tests.workers.misbehaving_smtp import Script, misbehaving_smtp
+from tests.workers.smtp_cells import MAIL, Probe
+from tidings.channels import channels
 from tidings.errors import SettingsInvalid
 from tidings.settings import MASK, Settings
 from tidings.settings_file import foreign_variables, load_settings
@@ -77,6 +81,18 @@ def test_secret_is_read_from_its_file(load: Load, tmp_path: Path) -> None:
     configured = load(smtp).smtp
     assert configured is not None
     assert configured.password_text() == "open sesame"
+
+
+@pytest.mark.parity("CHN-8")
+async def test_the_password_of_a_file_is_what_the_server_is_told(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("x\n")
+    async with misbehaving_smtp(Script({}, ("AUTH PLAIN",))) as server:
+        account = f"host: 127.0.0.1, port: {server.port}, tls: none, user: ada, password_file: password"
+        configured = load(f"smtp: {{{account}, sender_address: a@example.org}}")
+        channel = channels(configured)["email"]
+        assert isinstance(await channel.deliver(MAIL, Probe()), Delivered)
+        await channel.close()
+    assert "AUTH PLAIN AGFkYQB4" in server.commands
 
 
 SMTP = "smtp: {host: h, sender_address: a@example.org"

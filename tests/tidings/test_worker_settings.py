@@ -19,7 +19,7 @@ from tidings.settings import Settings
 from tidings.settings_file import load_settings
 from tidings.settings_listing import settings_in_force
 from tidings.settings_names import members, variable
-from tidings.worker_process import worker_settings
+from tidings.worker_process import worker_log, worker_settings
 from tidings.worker_settings import FENCE_MARGIN, WorkerSettings, worker_processes
 
 ROOT = Path(__file__).parents[2]
@@ -272,6 +272,13 @@ def test_every_setting_reaches_the_worker(site: Site) -> None:
     assert told.drain == timedelta(seconds=9)
     policy = told.policy_of("email")
     assert (policy.min_delay, policy.max_delay, policy.jitter) == (6.0, 7.0, 0.5)
+
+
+@pytest.mark.parity("S1.TransactionDuration")
+def test_the_limit_of_a_transaction_reaches_the_workers_statements(site: Site, conninfo: str) -> None:
+    settings = site.load({"transaction_duration": "250ms"}, TIDINGS_DATABASE_URL=conninfo)
+    with worker_log(settings) as log, log.database.connection() as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("250ms",)
 
 
 def test_the_settings_know_the_margin_of_the_fence() -> None:

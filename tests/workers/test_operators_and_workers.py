@@ -92,7 +92,7 @@ async def test_a_resend_wakes_a_worker_that_seldom_looks(office: Office) -> None
         await until(lambda: office.topics().count("NotificationSent") == 2)
 
 
-@pytest.mark.parity("S5.14", "LSE-4")
+@pytest.mark.parity("S1.h", "S5.14", "LSE-4")
 async def test_what_is_paused_waits_and_is_delivered_when_it_is_resumed(office: Office) -> None:
     pause(office.log, "acme", "email", "the provider is down", "key-1")
     office.story.add_user()

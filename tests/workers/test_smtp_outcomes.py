@@ -108,7 +108,7 @@ AFTER_THE_DOT = [
 
 @pytest.mark.parametrize("extensions", [PIPELINED, STEPWISE], ids=["pipelined", "stepwise"])
 @pytest.mark.parametrize("cell", BEFORE_THE_ENVELOPE + IN_THE_ENVELOPE + AFTER_THE_DOT, ids=str)
-@pytest.mark.parity("S1.e")
+@pytest.mark.parity("S1.e", "S1.f")
 async def test_outcome_follows_the_table_when_the_server_misbehaves(
     cell: Cell, extensions: Sequence[str]
 ) -> None:

@@ -213,7 +213,7 @@ async def test_credentials_stay_here_when_a_listener_could_read_them(host: str, 
         assert server.connections == 0
 
 
-@pytest.mark.parity("CHN-9")
+@pytest.mark.parity("CHN-8", "CHN-9")
 @pytest.mark.parametrize(
     ("offered", "login"),
     [
