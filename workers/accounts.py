@@ -17,6 +17,8 @@ _logger = logging.getLogger(__name__)
 
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(minutes=10)
+_ABOUT_THE_MESSAGE = {"reply", "rcpt", "data", "dot"}
+"""Stages that a provider reaches with accounts alone that it takes."""
 
 Note: TypeAlias = Callable[[AccountPause | None], None]
 """Makes the pause, or its end, known outside this process; blocks."""
@@ -82,7 +84,9 @@ class Account:
         match outcome:
             case Deferred(account_fault=True) if probe or self._pause is None:
                 await self._begin_pause(outcome.error)
-            case Delivered() | Unknown(stage="reply") | Rejected(stage="reply"):
+            case Delivered():
+                await self._end_pause()
+            case Unknown(stage=stage) | Rejected(stage=stage) if stage in _ABOUT_THE_MESSAGE:
                 await self._end_pause()
             case _:
                 """It tells nothing about the account."""

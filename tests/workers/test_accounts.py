@@ -109,7 +109,16 @@ async def test_many_refusals_at_once_are_one_fault(bench: Bench) -> None:
     assert [pause.faults for pause in bench.told if pause] == [1]
 
 
-@pytest.mark.parametrize("outcome", [Deferred("connect", "refused"), Rejected("local", "no number"), None])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Deferred("connect", "refused"),
+        Rejected("local", "no number"),
+        Rejected("mail", "550 no such sender"),
+        Unknown("request", "cut"),
+        None,
+    ],
+)
 async def test_the_pause_stays_when_the_probe_tells_nothing(
     bench: Bench, clock: Clock, outcome: Outcome | None
 ) -> None:
@@ -121,7 +130,16 @@ async def test_the_pause_stays_when_the_probe_tells_nothing(
     assert [pause and pause.faults for pause in bench.told] == [1, 2]
 
 
-@pytest.mark.parametrize("outcome", [Rejected("reply", "21211"), Unknown("reply", "cut")])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Rejected("reply", "21211"),
+        Unknown("reply", "cut"),
+        Rejected("rcpt", "550 5.1.1 who?"),
+        Rejected("dot", "554 5.7.1 spam"),
+        Unknown("dot", "cut"),
+    ],
+)
 async def test_any_answer_to_the_message_itself_ends_the_pause(
     bench: Bench, clock: Clock, outcome: Outcome
 ) -> None:
