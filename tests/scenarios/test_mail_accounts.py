@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 import trustme
 
+from notification_domain.notification_events import AttemptStarted, NotificationRequested, RetryRequested
 from notification_domain.outcomes import Deferred, Delivered, Outcome
+from tests.workers.conftest import SENDER, Office, until
 from tests.workers.misbehaving_smtp import Act, MisbehavingSmtp, Script, misbehaving_smtp
 from tests.workers.smtp_cells import MAIL, Probe, settings
 from workers.channels.smtp import SmtpChannel
+from workers.instance_routes import InstanceRoutes, Surroundings
+from workers.routes import Route
 
 WELCOME, NO = [b"235 2.7.0 welcome\r\n"], [b"535 5.7.8 who?\r\n"]
 ASKS_FOR_THE_PASSWORD = [b"334 UGFzc3dvcmQ6\r\n"]
@@ -56,6 +60,35 @@ async def test_a_login_that_is_refused_is_the_accounts_fault_and_may_be_tried_ag
         outcome = await deliver(server, user="ada", password="x")
     assert isinstance(outcome, Deferred)
     assert (outcome.stage, outcome.account_fault) == ("auth", True)
+
+
+def mail_routes(office: Office, server: MisbehavingSmtp) -> InstanceRoutes:
+    """The deployment's own account, at this server."""
+    channel = SmtpChannel(settings(server, user="ada", password="x"), provider="mail")
+    return InstanceRoutes(office.log, {"email": Route(channel, SENDER)}, Surroundings(), office.clock)
+
+
+@pytest.mark.parity("CHN-8", "CHN-10")
+@pytest.mark.parametrize("offered", ["AUTH PLAIN", "AUTH GSSAPI"])
+async def test_an_account_that_cannot_log_in_is_left_alone_and_costs_no_attempt(
+    office: Office, offered: str
+) -> None:
+    async with misbehaving_smtp(Script({"auth": NO}, (offered,))) as server:
+        async with office.working(mail_routes(office, server)):
+            for user in ("ann", "bob"):
+                office.story.add_user(user)
+                office.story.ask_for_code(user)
+                office.story.handle()
+                await until(lambda: not office.busy())
+        first, second = (office.story.facts(one.id) for one in office.story.decisions())
+        assert [type(fact) for fact in first] == [NotificationRequested, AttemptStarted, RetryRequested]
+        assert [type(fact) for fact in second] == [NotificationRequested, RetryRequested]
+        assert [fact.counts for fact in (*first, *second) if isinstance(fact, RetryRequested)] == [False] * 2
+        assert server.connections == 1
+        server.script = Script({}, ("AUTH PLAIN",))
+        office.clock.move(seconds=200)
+        await office.deliver(mail_routes(office, server))
+        assert len(server.bodies) == 2
 
 
 @pytest.mark.parity("CHN-10")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Any
 
 import pytest
@@ -82,20 +83,25 @@ async def test_the_link_leads_to_the_primary_domain_when_the_event_names_no_orig
 
 
 @pytest.mark.parametrize(
-    ("kind", "field"),
+    ("kind", "field", "label"),
     [
-        ("user.human.email.code.added", "url_template"),
-        ("user.human.passwordless.initialization.code.requested", "url_template"),
-        ("session.otp.email.challenged", "urlTmpl"),
-        ("user.human.invite.code.added", "urlTemplate"),
+        ("user.human.email.code.added", "url_template", "Confirm address"),
+        ("user.human.passwordless.initialization.code.requested", "url_template", "Add passkey"),
+        ("session.otp.email.challenged", "urlTmpl", "Sign in"),
+        ("user.human.invite.code.added", "urlTemplate", "Accept invitation"),
     ],
 )
 @pytest.mark.parity("RND-1", "RND-5", "RND-6")
-async def test_the_link_is_the_events_own_template_filled_in(office: Office, kind: str, field: str) -> None:
+async def test_the_link_is_the_events_own_template_filled_in(
+    office: Office, kind: str, field: str, label: str
+) -> None:
     settle_in(office)
     template = "https://my.example/x?user={{.UserID}}&code={{.Code}}&org={{.OrgID}}"
     message = await message_of(office, kind, trigger_origin=ORIGIN, **{field: template})
-    assert links(message) == ["https://my.example/x?user=ann&code=K7XQ2M&org=org-1"]
+    link = "https://my.example/x?user=ann&code=K7XQ2M&org=org-1"
+    assert links(message) == [link]
+    assert f"{label}:\n{link}" in message["text"]
+    assert re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', message["html"])[0] == (escape(link), label)
     assert template in repr(office.story.request())
     assert "K7XQ2M" not in repr(office.story.request())
 

@@ -95,6 +95,12 @@ async def test_the_password_of_a_file_is_what_the_server_is_told(load: Load, tmp
     assert "AUTH PLAIN AGFkYQB4" in server.commands
 
 
+@pytest.mark.parity("S2.3")
+@pytest.mark.parametrize("scheme", ["cockroachdb", "mysql", "sqlite"])
+def test_no_other_database_is_taken(load: Load, scheme: str) -> None:
+    assert "must be an address such as postgresql://" in faults(load, f"database_url: {scheme}://h/d")
+
+
 SMTP = "smtp: {host: h, sender_address: a@example.org"
 
 
@@ -132,7 +138,6 @@ SMTP = "smtp: {host: h, sender_address: a@example.org"
         ("external: {public_url: 'https://:443'}", "must be an address such as https://"),
         ("external: {public_url: 'https://h:99999'}", "Port out of range"),
         ("external: {public_url: 'https://h/?a=1'}", "external.public_url"),
-        ("database_url: mysql://h/d", "must be an address such as postgresql://"),
         ("secret_key: a\nsecret_key_file: tidings.yaml", "secret_key and secret_key_file are both set"),
         ("a: [", "tidings.yaml, line 1: is not YAML"),
         ("- a", "must hold names and values"),

@@ -91,6 +91,14 @@ def test_every_setting_that_operators_know_is_there() -> None:
     assert {origin.setting for origin in ORIGINS} <= set(EVERY_SETTING)
 
 
+@pytest.mark.parity("S3.5")
+def test_no_other_part_has_a_setting_for_active_instances() -> None:
+    assert [name for name, _ in members() if "active_instances" in "".join(name)] == [
+        ("workers", "handle_active_instances"),
+        ("workers", "max_active_instances"),
+    ]
+
+
 @pytest.mark.parametrize("system", [ZITADEL, CODER, OUTBOX])
 @pytest.mark.parity("S2.11")
 def test_a_profile_is_a_valid_file_with_that_systems_values(site: Site, system: str) -> None:
