@@ -26,6 +26,7 @@ Trees: TypeAlias = SimpleQueue[Path]
 """Copies that nobody works in."""
 
 _VERDICT = re.compile(r"^(PASSED|FAILED|ERROR) (\S+?::\w+)", re.MULTILINE)
+_REASON = re.compile(r"^/\S+/(\w+\.py:\d+: .*)$", re.MULTILINE)
 
 
 class CannotBreak(Exception):
@@ -38,6 +39,8 @@ class Seen(msgspec.Struct, frozen=True):
     breakage: str
     passed: frozenset[str]
     failed: frozenset[str]
+    reasons: tuple[str, ...] = ()
+    """Where and how they failed, for a person: who only stumbles over the breakage has shown nothing."""
 
 
 def break_rows(ids: list[str], jobs: int) -> int:
@@ -117,7 +120,7 @@ def _check_unbroken(trees: Trees, tests: list[str]) -> None:
 
 
 def _run(tree: Path, breakage: str, tests: list[str]) -> Seen:
-    options = ["-n0", "-q", "--tb=no", "-rpfE", "-p", "no:cacheprovider"]
+    options = ["-n0", "-q", "--tb=line", "--show-capture=no", "-rpfE", "-p", "no:cacheprovider"]
     done = _python(tree, "-m", "pytest", *options, *tests)
     verdicts = _VERDICT.findall(done.stdout)
     if done.returncode >= COLLECTION_FAILED or not verdicts:
@@ -125,13 +128,15 @@ def _run(tree: Path, breakage: str, tests: list[str]) -> Seen:
             f"the tests do not start under {breakage}:\n{done.stdout[-2000:]}{done.stderr[-500:]}"
         )
     failed = frozenset(test for verdict, test in verdicts if verdict != "PASSED")
-    return Seen(breakage, frozenset(test for _, test in verdicts) - failed, failed)
+    reasons = tuple(dict.fromkeys(_REASON.findall(done.stdout)))
+    return Seen(breakage, frozenset(test for _, test in verdicts) - failed, failed, reasons)
 
 
 def _see(trees: Trees, breakage: Breakage, tests: list[str]) -> Seen:
     with _one_of(trees) as tree, _broken(tree / breakage.file, breakage):
         seen = _run(tree, breakage.name, tests)
-    _say(f"{breakage.name}: {len(seen.failed)} of {len(seen.failed | seen.passed)} tests fail")
+    said = f"{breakage.name}: {len(seen.failed)} of {len(seen.failed | seen.passed)} tests fail"
+    _say("\n    ".join([said, *seen.reasons]))
     return seen
 
 

@@ -24,8 +24,8 @@ scripts/parity --break S1.4 WRK-6  # those of some rows
 ```
 
 copies the tree, runs the tests there, and applies one breakage after another to the copy. Every breakage must
-make a test of its row fail, and every test of a row must fail under a breakage of it. Rows without a test say
-why.
+make a test of its row fail, and every test of a row must fail under a breakage of it. Where and how they fail
+is printed too: a breakage that only crashes shows nothing. Rows without a test say why.
 """
 
 

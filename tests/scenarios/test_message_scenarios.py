@@ -101,7 +101,7 @@ async def test_the_link_is_the_events_own_template_filled_in(
     link = "https://my.example/x?user=ann&code=K7XQ2M&org=org-1"
     assert links(message) == [link]
     assert f"{label}:\n{link}" in message["text"]
-    assert re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', message["html"])[0] == (escape(link), label)
+    assert (escape(link), label) in re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', message["html"])
     assert template in repr(office.story.request())
     assert "K7XQ2M" not in repr(office.story.request())
 
