@@ -18,7 +18,7 @@ SELECT position, instance_id, stream_id, 0, NULL, quarantined_at, NULL
 
 -- name: moved
 -- Whether a draft stands no longer: its leases are over, or a stream of its went on, or waits for a person.
-SELECT clock_timestamp() > %(until)s
+SELECT clock_timestamp() >= %(until)s
     OR EXISTS (SELECT 1
                  -- What was appended since is little; looking at each stream would cost more.
                  FROM (SELECT originator_id FROM events WHERE notification_id > %(position)s OFFSET 0) AS recent

@@ -204,7 +204,7 @@ def moved(tables: Tables, p: Parameters) -> Result:
     ours = set(p["streams"])
     went_on = any(row[0] > p["position"] and row[2] in ours for row in tables.log)
     waits = any(row[0] in ours for key, row in tables.quarantine.items() if key[0] == p["projection"])
-    return [(tables.now() > p["until"] or went_on or waits,)]
+    return [(tables.now() >= p["until"] or went_on or waits,)]
 
 
 def set_aside(tables: Tables, p: Parameters) -> Result:

@@ -387,7 +387,7 @@ def test_a_draft_is_overtaken_by_what_its_streams_hold_since(place: Place) -> No
     assert moved(first.position - 1)
     assert not moved(first.position)
     assert not moved(first.position, place.now() + timedelta(minutes=1))
-    assert moved(first.position, place.now() - timedelta(minutes=1))
+    assert moved(first.position, place.now())
     set_aside(place, bob, second.position)
     assert not moved(first.position)
     set_aside(place, ANN, first.position)
