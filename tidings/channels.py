@@ -13,7 +13,7 @@ from workers.channels.smtp import SmtpChannel
 from workers.channels.twilio_sms import TwilioChannel
 from workers.rendering.mail import Sender
 
-SANDBOX_CONNECTIONS = 64
+SANDBOX_CONNECTIONS = 128
 _SANDBOX_SENDER = Sender("tidings@sandbox.example", "Tidings")
 _SANDBOX_NUMBER = "+15005550006"
 
