@@ -65,7 +65,7 @@ def obstacle(
     A sent event that names its cause speaks for that cause alone; without one it speaks for all before it.
     """
     for event_type, fact in later:
-        if trigger.per_code_id and isinstance(fact, CodeSent | CodeUsed) and fact.code_id != code_id:
+        if trigger.per_code_id and not _is_about(fact, code_id):
             continue
         if event_type in trigger.used_by:
             return Reason.CODE_USED
@@ -74,6 +74,11 @@ def obstacle(
         if event_type == trigger.sent_type and _speaks_for(fact, cause_version):
             return Reason.SUPERSEDED
     return None
+
+
+def _is_about(fact: Fact | None, code_id: str) -> bool:
+    """What nobody can read may be about another code: its stream is frozen, and what came from it waits."""
+    return isinstance(fact, CodeSent | CodeUsed) and fact.code_id == code_id
 
 
 def user_obstacle(trigger: Trigger, state: str) -> Reason | None:

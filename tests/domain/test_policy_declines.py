@@ -182,6 +182,12 @@ def test_a_newer_event_that_cannot_be_read_counts_by_its_type() -> None:
     assert obstacle(occasion(row).trigger, 7, "", (("order.placed", None),)) is None
 
 
+@pytest.mark.parametrize("what", ["sent_type", "used_by"])
+def test_a_newer_event_that_cannot_be_read_may_be_about_another_passkey_code(what: str) -> None:
+    row = BY_ID["T10"]
+    assert obstacle(occasion(row).trigger, 7, "c-1", ((getattr(row, what), None),)) is None
+
+
 @every_trigger
 def test_what_could_stand_against_a_message_is_known_beforehand(row: Row) -> None:
     trigger = occasion(row).trigger
