@@ -319,11 +319,10 @@ def _objections(
     return [stands_against(one, later) or _doubt(one, frozen) for one in subjects]
 
 
-def _trusted(subject: Subject) -> list[UUID]:
+def _trusted(subject: Subject) -> set[UUID | None]:
     """The streams that must be known to their end: what it came from, and whom it is for."""
     cause, _ = cause_of(subject.held.instance, subject.held.request)
-    user = subject.user_stream
-    return [cause, user] if user and user != cause else [cause]
+    return {cause, subject.user_stream}
 
 
 def _doubt(subject: Subject, frozen: set[UUID]) -> Doubt | None:
