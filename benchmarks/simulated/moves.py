@@ -89,7 +89,7 @@ class Queue:
                 claims = due_queue.claim_in_order(cursor, wanted, turn)
             else:
                 if not known:
-                    self.places = due_queue.in_turn(due_queue.waiting(cursor, wanted), turn)
+                    self.places = due_queue.in_turn(_anyhow(due_queue.waiting(cursor, wanted)), turn)
                 claims = due_queue.claim(cursor, wanted, self.places) if self.places else []
         self.tokens |= {claim.notification: claim.token for claim in claims}
         self.taken = sorted((claim.notification, claim.place, claim.due_at) for claim in claims)
@@ -129,7 +129,7 @@ class Queue:
         with self.log.database.connection() as connection:
             cursor = connection.cursor()
             wanted = Wanted(now=at(minutes), limit=1, lease=LEASE, token=0, channels=CHANNELS)
-            waiting = due_queue.in_turn(due_queue.waiting(cursor, wanted), NOBODYS_TURN)
+            waiting = due_queue.in_turn(_anyhow(due_queue.waiting(cursor, wanted)), NOBODYS_TURN)
             return due_queue.next_due(cursor), due_queue.depth(cursor, at(minutes)), waiting
 
     def next_due(self, otherwise: float) -> float:
@@ -167,6 +167,11 @@ class Queue:
                 for n in numbers
             ]
             self.log.recorder.insert(append.cursor, columns_of(entries))
+
+
+def _anyhow(places: list[Place]) -> list[Place]:
+    """A look finds places in no order: here in another than either of the queues gives."""
+    return places[::-1]
 
 
 def random_row(random: Random, number: int, *, crowd: bool) -> DueRow:
@@ -289,6 +294,19 @@ def opening(queue: Queue) -> Iterator[Any]:
         queue.put(row(5 + priority, channel="push", priority=priority, expires_at=at(1 + priority / 9)))
     yield queue.claim(2), queue.claim(2)
     queue.remove(5, 7)
+    yield from _shared_and_lost(queue)
+
+
+def _shared_and_lost(queue: Queue) -> Iterator[Any]:
+    """Each place its share of a claim, and two that may kill their worker, each taken alone."""
+    for given in ({}, {"channel": "push", "expires_at": at(1)}):
+        queue.put(*(row(n, n / 64, instance=i, **given) for n, i in enumerate(("acme", "acme", "beta"))))
+        yield queue.claim(2, limit=2), queue.claim(2, limit=2)
+        queue.remove(0, 1, 2)
+        queue.put(row(2, 0.1, **given), row(1, **given))
+        for _ in range(4):
+            yield queue.claim(2, lease=LOST), queue.rows()
+        queue.remove(1, 2)
 
 
 def all_moves(queue: Queue, seed: int) -> Iterator[Any]:
