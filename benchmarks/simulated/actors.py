@@ -11,7 +11,7 @@ import msgspec
 
 from benchmarks.simulated.loop import Process, VirtualLoop
 from benchmarks.simulated.providers import SimulatedChannel
-from benchmarks.simulated.world import MAX_CLAIMS, World
+from benchmarks.simulated.world import World
 from event_log import secret_store
 from event_log.errors import EventLogError
 from event_log.intake import Appended, BatchAnswer, CallerEvent, Intake, OtherBody
@@ -203,7 +203,7 @@ class Working:
             result_sync=timedelta(seconds=options.gather),
             lease=timedelta(seconds=options.lease),
             dispatch_timeout=timedelta(seconds=options.lease - 4),
-            max_claims=MAX_CLAIMS,
+            max_claims=options.max_claims,
             drain=timedelta(seconds=10),
             policy=self._world.policy,
         )
@@ -211,7 +211,7 @@ class Working:
     async def live(self, process: Process) -> None:
         world = self._world
         routes = {
-            name: Route(SimulatedChannel(world, name, world.options.at_once), SENDER)
+            name: Route(SimulatedChannel(world, name, world.options.at_once), SENDER, verifies=name == "sms")
             for name in ("email", "sms")
         }
         worker = worker_module.Worker(

@@ -45,5 +45,6 @@ class Callbacks:
     def _serve(self, api: Process, reference: Reference, report: Report, tries: int) -> None:
         try:
             feedback.hear(self._world.log_of(api), reference, report)
-        except EventLogError:
+        except EventLogError as error:
+            self._world.hear_excuse("feedback", error)
             self._later(AGAIN_AFTER, reference, report, tries - 1)

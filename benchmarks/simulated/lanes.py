@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+from benchmarks.simulated.loop import VirtualLoop
 from event_log import group_commit
 from event_log.group_commit import GroupCommit, Waiter
 
@@ -33,7 +34,8 @@ class SteppedLane(GroupCommit[T, R]):
         if not self._scheduled:
             self._scheduled = True
             loop = asyncio.get_running_loop()
-            loop.call_later(loop.latency(), self._step)  # type: ignore[attr-defined]  # the virtual one
+            assert isinstance(loop, VirtualLoop)
+            loop.call_later(loop.latency() + loop.dawdle(), self._step)
 
     def _step(self) -> None:
         self._scheduled = False

@@ -9,8 +9,7 @@ from typing import Any
 
 from benchmarks.simulated.providers import Copy
 from benchmarks.simulated.record import Record
-from benchmarks.simulated.rules import RULES, aftermath, may_reach, speaks_for_all, user_state
-from benchmarks.simulated.world import MAX_CLAIMS
+from benchmarks.simulated.rules import RULES, aftermath, may_reach, speaks_for, user_state
 from event_log.envelope import RecordedEvent, SourceEvent
 from notification_domain.notification_events import (
     AttemptStarted,
@@ -33,7 +32,7 @@ def lives(record: Record) -> Iterator[str]:
         if [event.version for event in events] != list(range(1, len(events) + 1)):
             yield f"{stream} has holes"
         if isinstance(request, NotificationRequested):
-            life = Life(record, request)
+            life = Life(record, request, str(stream))
             for event in events[1:]:
                 life.meet(event)
             life.end(record.copies.get(stream, []))
@@ -45,9 +44,10 @@ def lives(record: Record) -> Iterator[str]:
 
 
 class Life:
-    def __init__(self, record: Record, request: NotificationRequested) -> None:
+    def __init__(self, record: Record, request: NotificationRequested, stream: str) -> None:
         self.record = record
         self.request: Any = request
+        self.stream = stream
         self.rule = RULES[request.rule]
         self.faults: list[str] = []
         self.closed = False
@@ -60,8 +60,11 @@ class Life:
         self.started = False
         """An attempt is under way that has not reached the point of no return."""
         self.transmitting = False
-        self.spent = 0
-        self.doubts = 0
+        self.spent = self.doubts = 0
+        self.in_doubt = 0
+        """The newest attempt of which nobody knows what came."""
+        self.backoff = 0.0
+        """The last pause of the cycle, in seconds."""
         self.transmissions: dict[int, tuple[RecordedEvent, int]] = {}
         """By attempt: the event and the cycle."""
         self.earlier = 0
@@ -119,6 +122,7 @@ class Life:
             self.spent += fact.counts
         if self.spent >= self.record.world.policy.max_attempts and fact.counts:
             self.faults.append("another attempt was promised though none is left")
+        self._paused(fact.backoff)
         if fact.stage == "quarantine" and not self.record.doubtful(
             event.instance, self.request, event.position
         ):
@@ -127,16 +131,26 @@ class Life:
             self.faults.append("a retry waits for longer than it may be tried")
         self.started = self.transmitting = False
 
+    def _paused(self, seconds: float) -> None:
+        """Each pause grows from the one before it, by chance and within bounds."""
+        policy, share = self.record.world.policy, self.record.world.options.least_jitter
+        least, longest = max(self.backoff, policy.min_delay), policy.max_delay
+        shortest = min(least * (1 + share * (policy.factor - 1)), longest)
+        if not shortest - 1e-5 <= seconds <= min(least * policy.factor, longest):  # rounded in the log
+            self.faults.append(f"a pause of {seconds} s after one of {self.backoff} s")
+        self.backoff = seconds
+
     def doubted(self, event: RecordedEvent, fact: OutcomeUnknown) -> None:
         if fact.stage == "claim":
             lost = self.record.world.lost_claims.get(event.stream, 0)
-            if lost < MAX_CLAIMS:
+            if lost < self.record.world.options.max_claims:
                 self.faults.append(f"parked for {lost} lost claims")
             self.parked = True
         else:
             self._judge_doubt(event, fact)
         if self._is_told(fact.attempt):
             self.faults.append(f"attempt {fact.attempt} is in doubt though its end was reported")
+        self.in_doubt = fact.attempt
         self.doubts += 1
         self.announced.append(event.position)
         self.started = self.transmitting = False
@@ -145,7 +159,9 @@ class Life:
         if not self.transmitting:
             self.faults.append("an outcome is unknown though nothing was transmitted")
         exhausted = self.spent >= self.record.world.policy.max_attempts
-        expected = aftermath(self.request, fact.not_before, doubts=self.doubts, exhausted=exhausted)
+        expected = aftermath(
+            self.request, fact.not_before, self.expires_at, doubts=self.doubts, exhausted=exhausted
+        )
         if fact.aftermath != expected:
             self.faults.append(f"unknown led to {fact.aftermath}, not {expected}")
         self.doubted_at = event.recorded_at
@@ -185,6 +201,7 @@ class Life:
         self.cycle += 1
         self.earlier = self.attempt
         self.spent = self.doubts = 0
+        self.backoff = 0.0
         self.expires_at = fact.expires_at
         self.announced.append(event.position)
 
@@ -204,11 +221,16 @@ class Life:
         for later in self.record.later(instance, self.request, event.position):
             if rule.by_code_id and not self._same_code(later):
                 continue
-            if later.topic in rule.used | rule.superseded or speaks_for_all(rule, later):
+            if later.topic in rule.used | rule.superseded or self._is_told_of(later):
                 return later.topic
+        if self.record.is_removed_around(instance, self.request, event.position):
+            return "its organisation or instance being removed"
         user = self.record.user_of(instance, self.request, event.position)
         state = user_state(self.record.user_types(instance, user, event.position))
         return "" if may_reach(rule, state) else f"the user being {state}"
+
+    def _is_told_of(self, later: RecordedEvent) -> bool:
+        return speaks_for(self.rule, later, self.request.source.version, self.stream)
 
     def _same_code(self, later: RecordedEvent) -> bool:
         assert isinstance(later.fact, SourceEvent)
@@ -226,7 +248,8 @@ class Life:
                 counted = self.spent + (0 if self.transmitting else 1)
                 return counted >= self.record.world.policy.max_attempts
             case Reason.REJECTED:
-                failed = self.heard.get(fact.attempt) is Standing.FAILED
+                open_yet = self.transmitting or self.in_doubt == fact.attempt
+                failed = open_yet and self.heard.get(fact.attempt) is Standing.FAILED
                 return fact.stage in {"rcpt", "dot"} or (fact.stage == "callback" and failed)
             case Reason.OPERATOR:
                 return fact.by == "key"
@@ -242,6 +265,8 @@ class Life:
         for copy in copies:
             self._taken(copy)
         taken = sorted({copy.attempt for copy in copies})
+        if self.must_expire:
+            self.faults.append("it had to expire and did not")
         if len(taken) != len(copies):
             self.faults.append("one transmission was taken twice")
         for first, second in pairwise(taken):

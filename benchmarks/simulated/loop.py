@@ -121,6 +121,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.trace: list[Any] = []
         self.before_step: Callable[[Process], bool] = lambda _: True
         """May kill or freeze the process; whether it may still take its step."""
+        self.dawdle: Callable[[], float] = lambda: 0.0
+        """Seconds that a commit waits in its lane, beyond what any crossing takes."""
+        self.linger: Callable[[Any], None] = lambda _: None
+        """Called while a message is prepared, with what is held of it."""
         self.complaints: list[str] = []
         self._timers: list[tuple[float, int, Step]] = []
         self._numbers = 0

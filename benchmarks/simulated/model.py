@@ -78,6 +78,9 @@ class Nature(Protocol):
     def hesitate(self, locked: Sequence[tuple[str, str]]) -> None:
         """May let others go on before something is cancelled; the users in the way are instance and id."""
 
+    def overtake(self) -> None:
+        """May let others go on before what was decided on a notification is stored."""
+
 
 class Calm:
     """Nothing happens."""
@@ -89,6 +92,9 @@ class Calm:
         pass
 
     def hesitate(self, locked: Sequence[tuple[str, str]]) -> None:
+        pass
+
+    def overtake(self) -> None:
         pass
 
 

@@ -49,7 +49,18 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     (
         "recording",
         recording,
-        ("advance", "_decide", "_may_write", "_move", "_at", "_ends", "_versions_of_causes"),
+        (
+            "advance",
+            "_decide",
+            "_may_write",
+            "_move",
+            "_at",
+            "_ends",
+            "_versions_of_causes",
+            "_is_judged_now",
+            "_may_be_over",
+            "_objected",
+        ),
     ),
     # The point of no return.
     (
@@ -57,6 +68,8 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
         recording,
         (
             "_obstacles",
+            "objections",
+            "_trusted",
             "what_matters",
             "_drafted",
             "_stands",
@@ -65,10 +78,12 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             "_known",
             "_doubt",
             "_user_state",
+            "_state_of",
+            "_understood",
             "_names",
         ),
     ),
-    ("obstacles", policies, ("obstacle", "user_obstacle", "_speaks_for")),
+    ("obstacles", policies, ("obstacle", "_is_about", "user_obstacle", "removal_obstacle", "_speaks_for")),
     (
         "aggregate",
         notification,
@@ -83,7 +98,18 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     (
         "write-back",
         notifications,
-        ("change", "store", "_write_backs", "_write_back", "_envelopes", "_waits", "cause_of"),
+        (
+            "change",
+            "store",
+            "close",
+            "store_unless_overtaken",
+            "_write_backs",
+            "_write_back",
+            "_generator",
+            "_envelopes",
+            "_waits",
+            "cause_of",
+        ),
     ),
 )
 

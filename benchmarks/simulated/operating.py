@@ -63,15 +63,22 @@ class Operating:
             return
         row = known[int(world.random.random() * len(known))]
         order = Order(row[2], row[1], "asked", "key")
+        try:
+            self._give(log, order, draw)
+        except EventLogError as error:
+            world.hear_excuse("operator", error)
+
+    def _give(self, log: Log, order: Order, draw: int) -> None:
+        world, wanted = self._world, order.notification
         now = world.clock_of(0)()
         match draw:
             case 0 | 1:
-                self.told.append(("cancel", row[2], commands.cancel(log, order)))
+                self.told.append(("cancel", wanted, commands.cancel(log, order)))
             case 2 | 3 | 4:
-                self.told.append(("resend", row[2], commands.resend(log, order, now, world.deployment)))
+                self.told.append(("resend", wanted, commands.resend(log, order, now, world.deployment)))
             case _:
                 outcome = world.random.choice(("sent", "retry", "cancelled"))
-                self.told.append(("resolve", row[2], commands.resolve(log, order, now, outcome)))
+                self.told.append(("resolve", wanted, commands.resolve(log, order, now, outcome)))
 
     def _pause(self, log: Log) -> None:
         random = self._world.random

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -60,6 +61,40 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Chance that others go on before something is cancelled, and unlock the user who was in the way."""
     mended: float = 0.5
     """Chance that what was poison is understood by the version that is at work after the healing."""
+    theme: str = ""
+    """What most stories are about; empty for everything."""
+    max_claims: int = 6
+    """Claims that may be lost before a message is parked."""
+    minutes: int = 0
+    """After which the deployment gives up, instead of what its seed has chosen."""
+    deadly_later: bool = False
+    """What was handed over once kills every worker that prepares it again."""
+    unclear: float = 0.0
+    """Chance that nobody is told, or can tell, whether a message was taken."""
+    organisations: bool = False
+    """Users belong to organisations, which are removed, and so are instances."""
+    others: float = 0.0
+    """Chance that another sender speaks after a while: tells that a message went out, and what for."""
+    made_elsewhere: float = 0.0
+    """Chance that a provider makes the code of a text message, and checks it."""
+    unlimited: float = 0.0
+    """Chance that a code has no expiry of its own."""
+    locks: float = 0.0
+    """Chance that a user is locked while their session asks for a code."""
+    undigested: float = 0.0
+    """Chance, where there is poison, that what nobody understands follows a trigger or an attempt."""
+    dawdles: float = 0.0
+    """Chance that a commit waits for seconds in its lane."""
+    prepares_slowly: float = 0.0
+    """Chance that others go on while a message is prepared."""
+    overtaken: float = 0.0
+    """Chance that others go on before what a person or a provider says of a notification is stored."""
+    unreadable: float = 0.0
+    """Chance that a worker cannot read a row of the recipients, or an event that came later."""
+    least_jitter: float = 0.0
+    """What chance gives at least to a pause, so that it shows."""
+    cut_again: float = 0.0
+    """Chance that the question after a lost answer is not answered either."""
 
 
 def draw(random: Random) -> Options:
@@ -102,3 +137,57 @@ def draw(random: Random) -> Options:
         gather=rate(0.0, 0.0, 0.5),
         at_once=random.choice((1, 4)),
     )
+
+
+def draw_later(random: Random) -> dict[str, Any]:
+    """What came in later: half of the schedules have nothing of it, so that they stay what they were."""
+    if random.random() < 0.5:
+        return {}
+
+    def rate(*values: float) -> float:
+        return random.choice((0.0, 0.0, *values))
+
+    drawn: dict[str, Any] = {
+        "theme": random.choice(("", "", "text", "invitation", "session")),
+        "triggers": random.choice((2, 3, 5)),
+        "max_claims": random.choice((6, 2)),
+        "minutes": random.choice((0, 0, 1)),
+        "organisations": random.random() < 0.5,
+        "others": rate(0.3, 1.0),
+        "made_elsewhere": rate(0.5, 1.0),
+        "unlimited": rate(0.3, 0.7),
+        "locks": rate(0.5),
+        "undigested": rate(0.5),
+        "dawdles": rate(0.1, 0.3),
+        "prepares_slowly": rate(0.2, 0.6),
+        "overtaken": rate(0.5),
+        "unreadable": rate(0.1, 0.3),
+        "least_jitter": random.choice((0.0, 0.125)),
+        "calls_back": random.choice((0.4, 0.9)),
+    }
+    return drawn | _more_of(random)
+
+
+def _more_of(random: Random) -> dict[str, Any]:
+    """Some faults need others to come to anything, and some have to be spared them."""
+    more: dict[str, Any] = {}
+    if random.random() < 0.3:
+        more |= {"cut_again": 0.8, "doubtful": 0.2}
+    if random.random() < 0.2:
+        more |= {"poison": True}
+    if random.random() < 0.3:
+        more |= {"operator": True}
+    trouble = random.choice(("some", "much", "unclear", "unclear"))
+    if trouble != "some":
+        more |= (
+            {"trouble": 0.7} if trouble == "much" else {"trouble": 0.1, "unclear": random.choice((0.4, 0.8))}
+        )
+    if random.random() < 0.1:
+        more |= {"deadly_later": True, "max_claims": 2, "trouble": 0.7, "unclear": 0.0, "calls_back": 0.9}
+    if random.random() < 0.25:
+        more |= {"made_elsewhere": 1.0, "theme": random.choice(("text", "session")), "unlimited": 0.5}
+        more |= {"trouble": 0.0, "unclear": 0.8, "max_attempts": 3}
+    if random.random() < 0.6:
+        more |= {"crash": 0.0, "crash_inside": 0.0, "crash_sending": 0.0, "freeze": 0.0, "outage": False}
+        more |= {"workers": random.choice((1, 1, 2)), "handlers": 1, "chaos_steps": random.choice((360, 500))}
+    return more

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import Any
 
+import event_log.commands
+import event_log.feedback
 import event_log.intake
 import projections.handler
 import projections.overtaking
@@ -24,13 +26,18 @@ import workers.starting
 import workers.worker
 from benchmarks.simulated.lanes import SteppedLane
 from benchmarks.simulated.loop import CURRENT
+from event_log import notifications
+from event_log.due_queue import Claim
+from event_log.notifications import Move
 from notification_domain import identity
 from notification_domain.notification import Cancel
 from notification_domain.notification_events import Reason
 from notification_domain.source_events import Fact, interpret
-from workers import recording
+from workers import loading, preparing, recording
 from workers.channels.port import Mail, TextMessage
-from workers.recording import Answer, Step
+from workers.loading import Loaded
+from workers.preparing import Preparation
+from workers.recording import Answer, Held, Step
 
 _FORBIDDEN: tuple[tuple[Any, str], ...] = (
     (time, "time"), (time, "time_ns"), (time, "monotonic"), (time, "monotonic_ns"), (time, "sleep"),
@@ -78,13 +85,33 @@ def _watched(log: Any, steps: Sequence[Step], *more: Any) -> list[Answer]:  # no
     return answers
 
 
+def _loaded(log: Any, claims: Sequence[Claim]) -> list[Loaded]:  # noqa: ANN401  # a model's log
+    """What a worker knows of its claims, with what it was to see before our eyes."""
+    look_again = log.database.watchers["workers/loading:load"]()
+    loaded = loading.load(log, claims)
+    look_again(loaded)
+    return loaded
+
+
+def _prepare(held: Held, *more: Any) -> Preparation:  # noqa: ANN401  # as the real one
+    """Preparing may take a while."""
+    CURRENT.get().loop.linger(held)
+    return preparing.prepare_message(held, *more)
+
+
+def _stored(log: Any, move: Move) -> bool:  # noqa: ANN401  # a model's log
+    """Others may be faster."""
+    log.database.nature.overtake()
+    return notifications.store_unless_overtaken(log, move)
+
+
 def _locked(step: Step) -> bool:
     """Whether it is cancelled because of its user, as far as the request names one."""
     inactive = isinstance(step.command, Cancel) and step.command.reason is Reason.USER_INACTIVE
     return inactive and bool(step.held.request.user_id)
 
 
-_apply = workers.recorder.Recorder.apply
+_apply, _record = workers.recorder.Recorder.apply, workers.recorder.Recorder.record
 
 
 @wraps(_apply)
@@ -93,6 +120,21 @@ async def _applied(recorder: Any, step: Step) -> Answer:  # noqa: ANN401  # over
     answer = await _apply(recorder, step)
     recorder._log.database.watchers["workers/recorder:apply"](step, answer)  # noqa: SLF001
     return answer
+
+
+@wraps(_record)
+async def _recorded(recorder: Any, step: Step) -> Answer:  # noqa: ANN401  # over a model's log
+    recorder._log.database.watchers["workers/recorder:record"](step)  # noqa: SLF001
+    return await _record(recorder, step)
+
+
+_send = workers.worker.Worker.send
+
+
+@wraps(_send)
+async def _sent(worker: Any, prepared: Any, delivery: Any) -> Any:  # noqa: ANN401  # over a model's log
+    worker._log.database.watchers["workers/worker:send"](delivery)  # noqa: SLF001
+    return await _send(worker, prepared, delivery)
 
 
 def _refused(name: str) -> Callable[..., Any]:
@@ -109,7 +151,13 @@ _STANDING: tuple[tuple[Any, str, Any], ...] = (
     (event_log.intake, "GroupCommit", SteppedLane),
     (workers.recorder, "advance", _watched),
     (workers.starting, "advance", _watched),
+    (workers.starting, "load", _loaded),
+    (event_log.commands, "store_unless_overtaken", _stored),
+    (event_log.feedback, "store_unless_overtaken", _stored),
+    (workers.starting, "prepare_message", _prepare),
     (workers.recorder.Recorder, "apply", _applied),
+    (workers.recorder.Recorder, "record", _recorded),
+    (workers.worker.Worker, "send", _sent),
     (workers.preparing, "render", _render),
     (workers.worker, "_logger", _quiet),
     (workers.claiming, "_logger", _quiet),

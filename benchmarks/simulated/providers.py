@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from benchmarks.simulated.duties import lease_of
 from notification_domain.outcomes import Deferred, Delivered, Outcome, Rejected, Unknown
 from workers.channels.port import Mail, Message, PointOfNoReturn, TextMessage
 
@@ -46,10 +47,16 @@ class SimulatedChannel:
         self.at_once = at_once
 
     async def deliver(self, message: Message, begin: PointOfNoReturn) -> Outcome | None:
+        duties, lease = self.world.duties, lease_of(begin)
+        outcome = await self._before(message) or await self._transmit(message, begin)
+        if outcome is None:
+            duties.refrain(lease)
+        else:
+            duties.answer(lease)
+        return outcome
+
+    async def _transmit(self, message: Message, begin: PointOfNoReturn) -> Outcome | None:
         world = self.world
-        early = await self._before(message)
-        if early is not None:
-            return early
         world.stage()
         if not await begin():
             return None
@@ -86,8 +93,13 @@ class SimulatedChannel:
         pass
 
 
+_UNCLEAR = ((True, Unknown("dot", "cut after taking")), (False, Unknown("dot", "cut before taking")))
+
+
 def judged(world: World) -> tuple[bool, Outcome | None]:
     """Whether the provider takes what was handed over, and what it answers; None: nothing, ever."""
+    if world.is_unclear():
+        return world.whims.choice((*_UNCLEAR, *_UNCLEAR, (True, None), (False, None)))
     if not world.in_trouble():
         return True, Delivered("id", "250 ok")
     return world.random.choice(
@@ -95,8 +107,7 @@ def judged(world: World) -> tuple[bool, Outcome | None]:
             (False, Deferred("dot", "451 later")),
             (False, Deferred("dot", "454 account", account_fault=True)),
             (False, Rejected("dot", "554 no")),
-            (True, Unknown("dot", "cut after taking")),
-            (False, Unknown("dot", "cut before taking")),
+            *_UNCLEAR,
             (True, None),
             (False, None),
         )
@@ -104,7 +115,13 @@ def judged(world: World) -> tuple[bool, Outcome | None]:
 
 
 def plain_text(message: Message) -> list[str]:
-    """Message id, notification and code, as the simulated renderer wrote them."""
+    """Message id, notification and code, as the simulated renderer wrote them.
+
+    A provider makes codes of its own.
+    """
+    if isinstance(message, TextMessage) and message.verification:
+        name = message.context.message_id
+        return [name, name.partition(".")[0], ""]
     text = message.content.decode() if isinstance(message, Mail) else message.body
     return text.split("|")
 

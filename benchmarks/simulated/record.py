@@ -10,6 +10,7 @@ from uuid import UUID
 from benchmarks.simulated.loop import Process
 from benchmarks.simulated.model import Calm, ModelDatabase, ModelLog
 from benchmarks.simulated.providers import Copy
+from benchmarks.simulated.rules import is_removed
 from benchmarks.simulated.world import World
 from event_log.envelope import RecordedEvent, SourceEvent
 from notification_domain import identity
@@ -69,6 +70,17 @@ class Record:
         checked = [e for e in session if e.topic == "session.user.checked" and e.position < before]
         return str(checked[-1].fact.data["user_id"]) if checked else ""  # type: ignore[union-attr]  # a source event
 
+    def is_removed_around(self, instance: str, fact: Any, before: int) -> bool:  # noqa: ANN401  # a decision
+        """Whether the organisation or the instance is gone in whose name it would go out."""
+        organisation = fact.organisation_id or self._organisation_of(instance, fact, before)
+        around = ("instance", f"organisation/{organisation}")
+        return any(is_removed(self._types(instance, subject, before)) for subject in around)
+
+    def _organisation_of(self, instance: str, fact: Any, before: int) -> str:  # noqa: ANN401
+        known = self.subjects[instance, f"user/{self.user_of(instance, fact, before)}"]
+        told = [e.fact.data.get("org_id", "") for e in known if e.topic == "user.human.added"]  # type: ignore[union-attr]
+        return str(told[0]) if told else ""
+
     def doubtful(self, instance: str, request: Any, before: int) -> bool:  # noqa: ANN401
         """Whether poison stood on the stream of its cause or of its user by then."""
         subjects = {request.source.subject, f"user/{self.user_of(instance, request, before)}"}
@@ -76,7 +88,10 @@ class Record:
         return any(is_poison(event) and event.position < before for event in known)
 
     def user_types(self, instance: str, user_id: str, before: int) -> list[str]:
-        return [e.topic for e in self.subjects[instance, f"user/{user_id}"] if e.position < before]
+        return self._types(instance, f"user/{user_id}", before)
+
+    def _types(self, instance: str, subject: str, before: int) -> list[str]:
+        return [e.topic for e in self.subjects[instance, subject] if e.position < before]
 
     def id_of(self, event: RecordedEvent, rule: str) -> UUID:
         fact = event.fact

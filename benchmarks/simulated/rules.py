@@ -25,6 +25,8 @@ class Rule(msgspec.Struct, frozen=True):
     parks: bool = False
     """Never sent again by itself after an unknown outcome."""
     by_code_id: bool = False
+    one_time: bool = False
+    """A code even where somebody else has made it."""
 
 
 def _code(stem: str, used: str, **more: bool) -> tuple[str, Rule]:
@@ -35,7 +37,8 @@ def _code(stem: str, used: str, **more: bool) -> tuple[str, Rule]:
 def _challenge(medium: str) -> tuple[str, Rule]:
     name = f"session.otp.{medium}.challenged"
     pointless = frozenset({name, "session.terminated"})
-    return name, Rule(f"session.otp.{medium}.sent", pointless, frozenset({f"session.otp.{medium}.checked"}))
+    used = frozenset({f"session.otp.{medium}.checked"})
+    return name, Rule(f"session.otp.{medium}.sent", pointless, used, one_time=True)
 
 
 _PASSKEY = "user.human.passwordless.initialization.code"
@@ -45,7 +48,7 @@ RULES: Mapping[str, Rule] = dict(
         _code("user.human.email.code", "user.human.email.verified"),
         _code("user.human.password.code", "user.human.password.changed"),
         _code("user.human.phone.code", "user.human.phone.verified"),
-        _code("user.human.mfa.otp.email.code", "user.human.mfa.otp.email.check.succeeded"),
+        _code("user.human.mfa.otp.email.code", "user.human.mfa.otp.email.check.succeeded", one_time=True),
         _code("user.human.invite.code", "user.human.invite.check.succeeded", parks=True),
         _challenge("sms"),
         _challenge("email"),
@@ -67,6 +70,7 @@ _STATES = {
     "user.deactivated": "deactivated",
     "user.removed": "removed",
 }
+_SURROUNDINGS = frozenset({"org.deactivated", "org.reactivated", "org.removed", "instance.removed"})
 
 
 def user_state(types: list[str]) -> str:
@@ -82,17 +86,27 @@ def may_reach(rule: Rule, state: str) -> bool:
     return state == "active" or (rule.notice and state != "removed")
 
 
-def speaks_for_all(rule: Rule, later: RecordedEvent) -> bool:
-    """A sent event of somebody else's, without a cause that anybody understands."""
+def is_removed(types: list[str]) -> bool:
+    """Whether an organisation or instance is gone, by what its events say of it last."""
+    said = [name for name in types if name in _SURROUNDINGS]
+    return bool(said) and said[-1].endswith(".removed")
+
+
+def speaks_for(rule: Rule, later: RecordedEvent, version: int, notification: str) -> bool:
+    """A sent event that is not one's own: without a cause that anybody understands, or with this very one."""
     assert isinstance(later.fact, SourceEvent)
-    return later.topic == rule.sent and not isinstance(later.fact.data.get("cause"), dict)
+    cause = later.fact.data.get("cause")
+    if later.topic != rule.sent or not isinstance(cause, dict):
+        return later.topic == rule.sent
+    return cause["version"] == version and cause.get("notification_id") != notification
 
 
-def aftermath(request: Any, at: datetime, *, doubts: int, exhausted: bool) -> str:  # noqa: ANN401  # the fact
+def aftermath(request: Any, at: datetime, expires_at: datetime, *, doubts: int, exhausted: bool) -> str:  # noqa: ANN401  # the fact
     """What an unknown outcome must lead to."""
-    if doubts or exhausted or RULES[request.rule].parks:
+    rule = RULES[request.rule]
+    if doubts or exhausted or rule.parks:
         return "park"
-    if request.secret:
-        deadline = request.code_expires_at
+    if request.secret or rule.one_time:
+        deadline = request.code_expires_at or expires_at
         return "resend" if deadline - at > RESEND_NEEDS else "expire"
     return "resend" if request.channel == "email" else "park"

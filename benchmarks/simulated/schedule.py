@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
-from random import Random
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from benchmarks.simulated import checks
 from benchmarks.simulated.actors import Api, Client, Handling, Working
 from benchmarks.simulated.loop import StepLimitReached
 from benchmarks.simulated.operating import Operating
+from benchmarks.simulated.others import Others
 from benchmarks.simulated.patches import NEXT_VERSION, patched, standing
 from benchmarks.simulated.story import Story
 from benchmarks.simulated.tables import EPOCH
@@ -62,7 +62,7 @@ class _Schedule:
     def __init__(self, seed: int, changes: dict[str, Any] | None) -> None:
         self.world = world = World(seed, changes)
         world.watchers = watchers(world)
-        story = Story(world.random, Random(seed + 2), poison=world.options.poison)
+        story = Story(world.random, world.options, seed)
         self.api = Api(world)
         self.clients = [Client(world, self.api, story.batches(world.options.triggers))]
         self.operator = Operating(world)
@@ -103,6 +103,8 @@ class _Schedule:
             world.start("client", client.live, mortal=False)
         if options.operator or options.stops or options.starts_over or options.poison:
             world.start("operator", self.operator.live, mortal=False)
+        if options.others:
+            world.start("others", Others(world).live, mortal=False)
         if options.outage:
             world.down_from(world.random.choice((1.0, 5.0, 30.0)))
 
@@ -124,6 +126,7 @@ class _Schedule:
                 world.violations.append(f"it never came to rest: {self._what_is_left()}")
                 return
         world.end(healer)
+        world.violations += world.duties.unmet()
 
     def _rests(self) -> bool:
         """Nothing is left to do but what waits for a person."""

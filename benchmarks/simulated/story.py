@@ -6,6 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from benchmarks.simulated.options import Options
+from benchmarks.simulated.rules import RULES
 from event_log.intake import CallerEvent
 
 ORIGIN = "https://login.example"
@@ -20,11 +22,12 @@ POISON: tuple[tuple[str, dict[str, Any]], ...] = (
 class Story:
     """Batches of events, with ids and codes that no other event of the schedule has."""
 
-    def __init__(self, random: Random, whims: Random, *, poison: bool) -> None:
-        """``whims`` decides what came into the story later, so that the rest of a seed's story stays."""
+    def __init__(self, random: Random, options: Options, seed: int) -> None:
         self._random = random
-        self._whims = whims
-        self._poison = poison
+        # These decide what came into the story later, and later still, so that the rest of it stays.
+        self._whims = Random(seed + 2)
+        self._later = Random(seed + 7)
+        self._options = options
         self._number = 0
         self.deadly_codes: list[str] = []
 
@@ -35,7 +38,10 @@ class Story:
         first = [
             (
                 instance,
-                [self._event("user.human.added", f"user/{user}", _person(user)), *self._verified(user)],
+                [
+                    self._event("user.human.added", f"user/{user}", _person(user) | self._organisation()),
+                    *self._verified(user),
+                ],
             )
             for instance, user in people
         ]
@@ -51,30 +57,71 @@ class Story:
         self._number += 1
         return CallerEvent(source="auth", id=str(self._number), type=event_type, subject=subject, data=data)
 
+    def _organisation(self) -> dict[str, str]:
+        known = self._options.organisations and self._later.choice(("o1", "o1", "o2", ""))
+        return {"org_id": known} if known else {}
+
     def _verified(self, user: str) -> list[CallerEvent]:
         told = ("user.human.email.verified", "user.human.phone.verified")
         return [self._event(name, f"user/{user}", {}) for name in told if self._random.random() < 0.9]
 
-    def _code(self, expiry: int | None = None, **more: Any) -> dict[str, Any]:  # noqa: ANN401  # payloads
+    def _code(self, expiry: int | None = None, *, by_sms: bool = False, **more: Any) -> dict[str, Any]:  # noqa: ANN401  # payloads
         seconds = self._random.choice((8, 12, 20, 60, 90, 300, 1200)) if expiry is None else expiry
-        told = {"code": f"C{self._number + 1}", "expiry": seconds, "trigger_origin": ORIGIN} | more
+        code = {"code": f"C{self._number + 1}"}
+        if by_sms and self._later.random() < self._options.made_elsewhere:
+            code = {"generator_id": "verification"} | (code if self._later.random() < 0.2 else {})
+        if self._later.random() < self._options.unlimited:
+            seconds = 0
+        told = {**code, "expiry": seconds, "trigger_origin": ORIGIN} | more
         return told if "id" in more else told | self._of_another()
 
     def _tale(self, user: str) -> list[list[CallerEvent]]:
         """A trigger, and often what follows it."""
         random = self._random
         tale = random.choice(_TALES)
+        if self._options.theme and self._later.random() < 0.8:
+            tale = self._later.choice(_THEMES[self._options.theme])
         events = tale(self, user)
         if random.random() < 0.12:
             events.append(self._event(random.choice(_LIFE), f"user/{user}", {}))
         if self._whims.random() < 0.15:
             there = self._whims.choice(("user.locked", "user.locked", "user.removed"))
             events += [self._event(name, f"user/{user}", {}) for name in (there, "user.unlocked")]
-        if self._poison and random.random() < 0.3:
+        if self._options.poison and random.random() < 0.3:
             events.insert(0, self._poisoned(user))
+        events += self._what_follows(user, events)
         if random.random() < 0.5:
             return [[event] for event in events]
         return [events]
+
+    def _what_follows(self, user: str, events: list[CallerEvent]) -> list[CallerEvent]:
+        """In the stories that have such things."""
+        options, later = self._options, self._later
+        told = [event for event in events if event.type in RULES]
+        more: list[CallerEvent] = []
+        if options.poison and told and later.random() < options.undigested:
+            more.append(self._event(RULES[told[-1].type].sent, told[-1].subject, {"cause": "soon"}))
+        if options.organisations and later.random() < 0.3:
+            more.append(self._of_the_surroundings())
+        if told and told[0].subject.startswith("session/") and later.random() < options.locks:
+            more.append(self._event("user.locked", f"user/{user}", {}))
+        return more
+
+    def _owner(self, user: str) -> str:
+        """Where sessions are told of at length, each is of one user."""
+        return user if self._options.locks or self._options.theme else ""
+
+    def _checks(self) -> int:
+        """How often a session is checked: then its stream may be longer than that of its user."""
+        return 5 if self._later.random() < self._options.locks else 1
+
+    def _of_the_surroundings(self) -> CallerEvent:
+        if self._later.random() < 0.1:
+            return self._event("instance.removed", "instance", {})
+        subject = self._later.choice(("organisation/o1", "organisation/o1", "organisation/o2"))
+        if self._options.poison and self._later.random() < 0.4:
+            return self._event("org.policy.notification.changed", subject, {"password_change": "soon"})
+        return self._event(self._later.choice(_SURROUNDINGS), subject, {})
 
     def _poisoned(self, user: str) -> CallerEvent:
         name, data = self._whims.choice(POISON)
@@ -84,7 +131,7 @@ class Story:
         """A code's id, where none is asked for."""
         return {"code_id": "x"} if self._whims.random() < 0.5 else {}
 
-    def _one_or_two(self, stem: str, user: str, used: str, **more: Any) -> list[CallerEvent]:  # noqa: ANN401
+    def _one_or_two(self, stem: str, user: str, used: str, **more: Any) -> list[CallerEvent]:  # noqa: ANN401  # of the code
         subject = f"user/{user}"
         events = [self._event(f"{stem}.added", subject, self._code(**more))]
         draw = self._random.random()
@@ -104,12 +151,16 @@ def _email_code(story: Story, user: str) -> list[CallerEvent]:
 def _reset(story: Story, user: str) -> list[CallerEvent]:
     by_sms = story._random.choice((0, 1))  # noqa: SLF001
     return story._one_or_two(  # noqa: SLF001
-        "user.human.password.code", user, "user.human.password.changed", notification_type=by_sms
+        "user.human.password.code",
+        user,
+        "user.human.password.changed",
+        notification_type=by_sms,
+        by_sms=bool(by_sms),
     )
 
 
 def _phone_code(story: Story, user: str) -> list[CallerEvent]:
-    return story._one_or_two("user.human.phone.code", user, "user.human.phone.verified")  # noqa: SLF001
+    return story._one_or_two("user.human.phone.code", user, "user.human.phone.verified", by_sms=True)  # noqa: SLF001
 
 
 def _one_time(story: Story, user: str) -> list[CallerEvent]:
@@ -133,11 +184,12 @@ def _password_changed(story: Story, user: str) -> list[CallerEvent]:
 
 def _session(story: Story, user: str) -> list[CallerEvent]:
     event, random = story._event, story._random  # noqa: SLF001
-    session = f"session/{random.choice((1, 2))}"
+    session = f"session/{story._owner(user)}{random.choice((1, 2))}"  # noqa: SLF001
     medium = random.choice(("sms", "email"))
-    checked = event("session.user.checked", session, {"user_id": user})
-    challenge = event(f"session.otp.{medium}.challenged", session, story._code(300))  # noqa: SLF001
-    events = [checked, challenge] if random.random() < 0.8 else [challenge, checked]
+    checked = [event("session.user.checked", session, {"user_id": user}) for _ in range(story._checks())]  # noqa: SLF001
+    code = story._code(300, by_sms=medium == "sms")  # noqa: SLF001
+    challenge = event(f"session.otp.{medium}.challenged", session, code)
+    events = [*checked, challenge] if random.random() < 0.8 else [challenge, *checked]
     if random.random() < 0.3:
         events.append(
             event(random.choice(("session.terminated", f"session.otp.{medium}.checked")), session, {})
@@ -164,7 +216,9 @@ _TALES: tuple[Callable[[Story, str], list[CallerEvent]], ...] = (
     _email_code, _email_code, _email_code, _reset, _reset, _phone_code, _one_time, _invitation,
     _claimed, _claimed, _password_changed, _password_changed, _session, _passkey, _returned,
 )  # fmt: skip
+_THEMES = {"text": (_reset, _phone_code), "invitation": (_invitation,), "session": (_session,)}
 _LIFE = ("user.locked", "user.removed", "user.unlocked", "user.deactivated")
+_SURROUNDINGS = ("org.removed", "org.removed", "org.deactivated", "org.reactivated")
 
 
 def _person(user: str) -> dict[str, Any]:

@@ -9,13 +9,25 @@ from uuid import UUID
 
 import msgspec
 
+from benchmarks.simulated.disturbing import disturb
+from benchmarks.simulated.duties import Lease
 from benchmarks.simulated.loop import CURRENT
 from benchmarks.simulated.rules import RULES, may_reach, user_state
 from benchmarks.simulated.statements import Parameters
 from benchmarks.simulated.tables import Due, Table
+from benchmarks.simulated.watching_loads import LoadWatch
 from benchmarks.simulated.world import World
-from notification_domain.notification import RecordOutcome, StartTransmission
-from workers.recording import Answer, Refused, Step
+from notification_domain.notification import (
+    Cancel,
+    RecordOutcome,
+    StartAttempt,
+    StartTransmission,
+    Transmitting,
+)
+from notification_domain.notification_events import AttemptStarted, Reason
+from notification_domain.outcomes import Deferred
+from workers.delivery import Delivery
+from workers.recording import Advanced, Answer, Refused, Step
 
 MARGIN = timedelta(seconds=2)
 """How long a lease must still run for its holder to write."""
@@ -26,8 +38,10 @@ _BEGINNINGS = frozenset({"notification.requested", "notification.declined"})
 
 
 class Watch:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, hopeless: set[Lease]) -> None:
         self._world = world
+        self._hopeless = hopeless
+        """Claims that were known to be pointless, or not fit to be judged, when they were loaded."""
         self._shown: dict[object, set[tuple[UUID, int]]] = {}
         """Leases that a process showed to the fence last; of one notification there may be an old one too."""
         self._given: set[tuple[UUID, int]] = set()
@@ -142,7 +156,10 @@ class Watch:
         return lambda _: None
 
     def advance(self, steps: Sequence[Step]) -> Callable[[Any], None]:
-        """What has happened is told late, too, as long as nobody else came."""
+        """What has happened is told late, too, as long as nobody else came.
+
+        Nothing begins whose time is over.
+        """
         before = [self._told_of_user(step) for step in steps]
 
         def look_again(answers: Sequence[Answer]) -> None:
@@ -151,8 +168,23 @@ class Watch:
                     self._refusal(step, answer, told)
                 elif not answer.events and not isinstance(step.command, StartTransmission | RecordOutcome):
                     self._broken(f"a claim of {step.held.notification} came to nothing: {step.command}")
+                elif isinstance(step.command, StartAttempt):
+                    self._beginning(step, step.command, answer)
 
         return look_again
+
+    def _beginning(self, step: Step, command: StartAttempt, answer: Advanced) -> None:
+        held = step.held
+        lost = self._claims.get(held.notification, 0) - 1
+        if lost >= self._world.options.max_claims:
+            self._broken(f"{held.notification} was not parked for {lost} lost claims")
+        if any(isinstance(event, AttemptStarted) for event in answer.events):
+            self._world.duties.attempt(held.lease)
+            disturb(self._world, step.subject)
+            if command.at >= held.progress.expires_at:
+                self._broken(f"an attempt of {held.notification} began though its time was over")
+            if held.lease in self._hopeless:
+                self._broken(f"an attempt of {held.notification} began in spite of what was known")
 
     def _told_of_user(self, step: Step) -> list[str]:
         return [row[4] for row in self._world.tables.streams.get(step.subject.user_stream, ())]  # type: ignore[arg-type]
@@ -160,18 +192,34 @@ class Watch:
     def _refusal(self, step: Step, answer: Refused, told: list[str]) -> None:
         held, row = step.held, self._world.tables.due.get(step.held.notification)
         self._refused[held.notification] = self._world.cuts[CURRENT.get()]
-        went_on = self._world.tables.streams[held.notification][-1][3] > held.version
-        if row is None or row.lease_token != held.token or went_on:
+        if row is None or row.lease_token != held.token:
+            return
+        newest = self._world.tables.streams[held.notification][-1]
+        if newest[3] > held.version:
+            if newest[4] != "notification.feedback.received" and self._should_know(step):
+                self._broken(f"a worker did not know what it had written itself on {held.notification}")
             return
         if isinstance(step.command, RecordOutcome):
             self._broken(f"an outcome of {held.notification} was refused: {answer.why}")
-        still = told == self._told_of_user(step) and not may_reach(RULES[held.request.rule], user_state(told))
-        if answer.why == "what stood against it is over" and still:
-            self._broken(f"{held.notification} was not cancelled though its user cannot be reached")
+        if answer.why == "what stood against it is over" and self._still_stands(step, told):
+            self._broken(f"{held.notification} was not cancelled though what was in its way still is")
+
+    def _still_stands(self, step: Step, told: list[str]) -> bool:
+        """Only a user, as known before and still, may cease to be in the way."""
+        if isinstance(step.command, Cancel) and step.command.reason is not Reason.USER_INACTIVE:
+            return True
+        unreachable = not may_reach(RULES[step.held.request.rule], user_state(told))
+        return unreachable and told == self._told_of_user(step)
+
+    def _should_know(self, step: Step) -> bool:
+        """Whether it was told what it has written: not where no answer came, or its time-out came first."""
+        told = self._world.duties.is_told(step.held.lease) or not isinstance(step.command, RecordOutcome)
+        return told and not self._refused[step.held.notification]
 
     def apply(self, step: Step, answer: Answer) -> None:
         """Who was refused for what it had written itself is told so, as long as the log can be asked."""
         held = step.held
+        self._duty(step, answer)
         row = self._world.tables.due.get(held.notification)
         if not isinstance(answer, Refused) or row is None or row.lease_token != held.token:
             return
@@ -182,6 +230,22 @@ class Watch:
         could_ask = self._refused[held.notification] == self._world.cuts[CURRENT.get()]
         if runs and went_on and could_ask:
             self._broken(f"{held.notification} was refused to its own worker: {answer.why}")
+
+    def record(self, step: Step) -> None:
+        """From here on it is the recorder's to tell what came of an attempt, for as long as it takes."""
+        self._world.duties.settle(step.held.lease)
+
+    def send(self, delivery: Delivery) -> None:
+        """It waits for its turn on the channel."""
+        self._world.duties.settle(delivery.lease)
+
+    def _duty(self, step: Step, answer: Answer) -> None:
+        duties, lease = self._world.duties, step.held.lease
+        if isinstance(step.command, RecordOutcome):
+            if _is_dispatch_timeout(step.command) and duties.is_told(lease):
+                self._broken(f"{lease[0]} was called off by a time-out that was over")
+        elif isinstance(answer, Advanced) and isinstance(answer.held.state, Transmitting):
+            duties.intend(lease)
 
     def insert(self, p: Parameters) -> Callable[[Any], None]:
         for key in zip(p["streams"], p["versions"], strict=True):
@@ -226,6 +290,10 @@ class Watch:
             self._broken(f"{stream} was transmitted though its source stream is frozen")
 
 
+def _is_dispatch_timeout(command: RecordOutcome) -> bool:
+    return isinstance(command.outcome, Deferred) and command.outcome.stage == "dispatch"
+
+
 def _ahead(one: Due, row: Due) -> bool:
     """May stand before the other."""
     return one.instance_id == row.instance_id and one.channel == row.channel and one is not row
@@ -241,7 +309,8 @@ def _token_in(state: bytes) -> int:
 
 
 def watchers(world: World) -> dict[str, Callable[..., Any]]:
-    watch = Watch(world)
+    loads = LoadWatch(world)
+    watch = Watch(world, loads.hopeless)
     return {
         "event_log/due_queue.sql:claim": watch.claim,
         "event_log/due_queue.sql:claim_in_order": watch.claim_in_order,
@@ -252,4 +321,9 @@ def watchers(world: World) -> dict[str, Callable[..., Any]]:
         "event_log/recorder.sql:insert_events": watch.insert,
         "workers/recording:advance": watch.advance,
         "workers/recorder:apply": watch.apply,
+        "workers/recorder:record": watch.record,
+        "workers/worker:send": watch.send,
+        "workers/loading:load": loads.load,
+        "projections/recipients.sql:select": loads.read,
+        "projections/quarantine.sql:since": loads.look_for_later,
     }

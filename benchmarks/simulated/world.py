@@ -6,26 +6,30 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from random import Random
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from benchmarks.simulated import providers
 from benchmarks.simulated.callbacks import Callbacks
+from benchmarks.simulated.duties import Duties
+from benchmarks.simulated.fate import Fate
 from benchmarks.simulated.loop import CURRENT, Killed, Process, VirtualLoop
-from benchmarks.simulated.model import ModelConnection, ModelDatabase, ModelLog
-from benchmarks.simulated.options import Options, draw
+from benchmarks.simulated.model import ModelDatabase, ModelLog
+from benchmarks.simulated.options import Options, draw, draw_later
 from benchmarks.simulated.providers import Copy
 from benchmarks.simulated.tables import EPOCH, Tables
-from benchmarks.simulated.unlocking import unlock
 from event_log.callbacks import Reference
-from event_log.errors import LogUnavailable
+from event_log.errors import EventLogError, LostRace
 from notification_domain.backoff import RetryPolicy
 from notification_domain.policies import Deployment
 from workers.channels.port import Message
+from workers.recording import Held
 
 STEP_LIMIT = 20_000
-MAX_CLAIMS = 6
 
 
 class World:
@@ -33,22 +37,18 @@ class World:
         self.seed = seed
         self.random = Random(seed)
         self._bytes = Random(seed + 1)
-        options = draw(self.random)
-        self.options: Options = Options(
-            **({n: getattr(options, n) for n in Options.__struct_fields__} | (changes or {}))
-        )
+        self.options: Options = replace(draw(self.random), **(draw_later(Random(seed + 5)) | (changes or {})))
+        self.whims = Random(seed + 6)
+        """Decides what came in later, so that the rest of a schedule stays what it was."""
         self.loop = VirtualLoop(self.random, STEP_LIMIT)  # type: ignore[abstract]  # only what asyncio asks for
-        self.loop.before_step = self._befall
+        self.loop.before_step, self.loop.dawdle, self.loop.linger = self._befall, self._dawdle, self.linger
         self.tables = Tables(self.loop.time)
-        self.deployment = Deployment(max_ttl=timedelta(minutes=Random(seed + 4).choice((30, 30, 30, 2))))
-        self.policy = RetryPolicy(
-            max_attempts=self.options.max_attempts, min_delay=2.0, max_delay=300.0, factor=2.0
-        )
         self.chaos = True
         self.mended = False
         """A version is at work that understands what was poison."""
         self.crashes = 0
         self.ledger: list[Copy] = []
+        self.handed_over: set[UUID] = set()
         self.violations: list[str] = []
         self.deadly: str = ""
         """The code of the message that kills its workers."""
@@ -63,6 +63,16 @@ class World:
         self.stoppers: dict[Process, Callable[[], None]] = {}
         self._callbacks = Callbacks(self, seed + 3)
         self.watchers: dict[str, Any] = {}
+        self.duties = Duties()
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        minutes = self.options.minutes or Random(self.seed + 4).choice((30, 30, 30, 2))
+        return Deployment(max_ttl=timedelta(minutes=minutes))
+
+    @cached_property
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(max_attempts=self.options.max_attempts, min_delay=2.0, max_delay=300.0, factor=2.0)
 
     # --- processes --------------------------------------------------------------------------------
 
@@ -70,7 +80,8 @@ class World:
         return self._bytes.randbytes(count)
 
     def jitter(self) -> float:
-        return int(self.random.random() * 8) / 8
+        share = int(self.random.random() * 8) / 8
+        return max(share, self.options.least_jitter)
 
     def clock_of(self, skew: int) -> Callable[[], datetime]:
         return lambda: EPOCH + timedelta(seconds=self.loop.now + skew)
@@ -80,7 +91,7 @@ class World:
         return self.random.randint(-most, most) if most else 0
 
     def log_of(self, process: Process) -> ModelLog:
-        database = ModelDatabase(self.tables, _Fate(self, process), self.loop.time)
+        database = ModelDatabase(self.tables, Fate(self, process), self.loop.time)
         database.watchers = self.watchers
         return ModelLog(database, self.chance)
 
@@ -152,11 +163,43 @@ class World:
     def surprise(self, who: str, error: Exception) -> None:
         self.violations.append(f"{who}: {error!r}")
 
+    def hear_excuse(self, who: str, error: EventLogError) -> None:
+        """For not having changed a notification: only the database is one."""
+        if isinstance(error, LostRace) or "moves too fast" in str(error):
+            self.surprise(who, error)
+
     def heal(self) -> None:
         """No faults from here on; what is frozen goes on when its time has come."""
         self.chaos = False
         self.mended = self.options.poison and self.random.random() < self.options.mended
         self.loop.trace.append((self.loop.now, "healed"))
+
+    def _dawdle(self) -> float:
+        """How much longer than usual a commit waits in its lane."""
+        if self.chaos and self.whims.random() < self.options.dawdles:
+            return float(self.whims.choice((1, 3, 6, 12)))
+        return 0.0
+
+    def linger(self, held: Held) -> None:
+        """Others may go on while a message is prepared, now and then until its time is over."""
+        if self.options.deadly_later and held.notification in self.handed_over:
+            self._die(CURRENT.get())
+        if self.chaos and self.whims.random() < self.options.prepares_slowly:
+            left = (held.progress.expires_at - self.tables.now()).total_seconds()
+            ends = (left, left, left) if 0.0 < left < self.options.lease else ()
+            self.stand_still(CURRENT.get(), self.whims.choice((0.25, 2.0, 7.0, *ends)), 200)
+
+    def stand_still(self, process: Process, seconds: float, steps: int) -> None:
+        """Others go on in the middle of one's step."""
+        if len(self.nested) > 2:
+            return
+        self.nested.append(process)
+        try:
+            self.loop.meanwhile(self.loop.now + seconds, steps)
+        finally:
+            self.nested.pop()
+        if not process.alive:
+            raise Killed
 
     # --- between them -----------------------------------------------------------------------------
 
@@ -173,6 +216,9 @@ class World:
     def in_trouble(self) -> bool:
         return self.chaos and self.random.random() < self.options.trouble
 
+    def is_unclear(self) -> bool:
+        return self.chaos and self.whims.random() < self.options.unclear
+
     def provider_delay(self) -> float:
         if self.chaos and self.random.random() < self.options.slow:
             return float(self.random.choice((3, 5, 12, 20, 40, 70)))
@@ -183,7 +229,11 @@ class World:
         deadly = message is not None and self.deadly and self.deadly in providers.plain_text(message)
         process = CURRENT.get()
         unlucky = self.chaos and self.random.random() < self.options.crash_sending
-        if (deadly or unlucky) and process in self._mortals:
+        if deadly or unlucky:
+            self._die(process)
+
+    def _die(self, process: Process) -> None:
+        if process in self._mortals:
             self.kill(process)
             raise Killed
 
@@ -195,6 +245,7 @@ class World:
     def _judge(self, process: Process, message: Message, attempt: int, answer: asyncio.Future[Any]) -> None:
         taken, outcome = providers.judged(self)
         message_id, notification, code = providers.plain_text(message)
+        self.handed_over.add(UUID(notification))
         self._callbacks.about(Reference(UUID(notification), attempt), taken=taken)
         if taken:
             head = self.tables.log[-1][0] if self.tables.log else 0
@@ -217,65 +268,3 @@ class World:
 def _answer(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401
     if not future.done():
         future.set_result(outcome)
-
-
-class _Fate:
-    """What befalls one process at its crossings into the database."""
-
-    def __init__(self, world: World, process: Process) -> None:
-        self._world = world
-        self._process = process
-
-    def committed(self, wakes: Sequence[str]) -> None:
-        if wakes:
-            self._world.committed(wakes)
-
-    def reach(self, place: str, connection: ModelConnection) -> None:
-        world = self._world
-        if not self._process.alive:
-            raise Killed
-        if not world.chaos:
-            return
-        try:
-            self._struck(place, connection)
-        except LogUnavailable:
-            world.cuts[self._process] += 1
-            raise
-
-    def _struck(self, place: str, connection: ModelConnection) -> None:
-        world, process = self._world, self._process
-        options, random = world.options, world.random
-        if world.loop.now < world.down_until and place != "after commit":
-            raise LogUnavailable("the server is down")
-        if process in world._mortals and random.random() < options.crash_inside:  # noqa: SLF001  # one world
-            world.kill(process)
-            raise Killed
-        if place == "after commit":
-            if random.random() < options.doubtful:
-                raise LogUnavailable("the connection was cut after COMMIT")
-        elif random.random() < options.unavailable:
-            raise LogUnavailable("the connection was cut")
-        if place != "before commit" and random.random() < options.interleave:
-            with connection.set_aside():
-                self._let_others_go_first()
-
-    def hesitate(self, locked: Sequence[tuple[str, str]]) -> None:
-        world = self._world
-        if world.chaos and world.random.random() < world.options.hesitates:
-            self._let_others_go_first()
-            for instance, user_id in locked:
-                unlock(world, instance, user_id)
-
-    def _let_others_go_first(self) -> None:
-        world = self._world
-        seconds = world.random.choice((0.0, 0.0, 0.25, 0.5, 7.0, 15.0, 45.0))
-        steps = world.random.choice((1, 3, 8, 30))
-        if len(world.nested) > 2:
-            return
-        world.nested.append(self._process)
-        try:
-            world.loop.meanwhile(world.loop.now + seconds, steps)
-        finally:
-            world.nested.pop()
-        if not self._process.alive:
-            raise Killed

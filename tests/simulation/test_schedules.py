@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from benchmarks.simulated import mutants, planted, sql_mutants
 from benchmarks.simulated.equivalents import equivalents
+from benchmarks.simulated.options import draw_later
 from benchmarks.simulated.patches import RealityTouched, standing
 from benchmarks.simulated.schedule import Report, replay, run
 
@@ -46,8 +48,10 @@ def test_schedules_break_no_promise(first: int) -> None:
     assert len({report.digest for report in reports}) == len(reports)
 
 
-@pytest.mark.parametrize("seed", [8110, 11775, 19130, 28693, 32806, 56477])
+@pytest.mark.parametrize("seed", [8110, 19130, 28693, 32806])
 def test_schedules_that_once_found_a_bug_stay_clean(seed: int) -> None:
+    """They have nothing of what came in later, and so are the schedules that they were."""
+    assert not draw_later(Random(seed + 5))
     with standing():
         assert run(seed).violations == ()
 
