@@ -1,4 +1,4 @@
-"""What comes at the worst moment, when an attempt has just begun: poison, or the end of an organisation."""
+"""What comes at the worst moment, when an attempt has just begun: poison, a lock, an organisation's end."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def disturb(world: World, subject: Subject) -> None:
         kind = source.partition("/")[0]
         name = next(name for name in _BESIDE[kind] if name != RULES[held.request.rule].sent)
         _tell(world, held, name, source, {"cause": "soon"})
+    if subject.user_id and world.whims.random() < options.locks:
+        _tell(world, held, "user.locked", f"user/{subject.user_id}", {})
     organisation = subject.around[0].subject
     if organisation.startswith("organisation/") and world.whims.random() < 0.2:
         _tell(world, held, "org.removed", organisation, {})

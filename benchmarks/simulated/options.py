@@ -68,7 +68,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     minutes: int = 0
     """After which the deployment gives up, instead of what its seed has chosen."""
     deadly_later: bool = False
-    """What was handed over once kills every worker that prepares it again."""
+    """What is handed over is refused at first, and then kills every worker that prepares it again."""
     unclear: float = 0.0
     """Chance that nobody is told, or can tell, whether a message was taken."""
     organisations: bool = False
@@ -139,6 +139,33 @@ def draw(random: Random) -> Options:
     )
 
 
+_CALM = {"crash": 0.0, "crash_inside": 0.0, "crash_sending": 0.0, "freeze": 0.0, "outage": False}
+_IN_DOUBT = {"trouble": 0.1, "unclear": 0.8, "max_attempts": 3, "triggers": 5}
+_PLOTS: tuple[dict[str, Any], ...] = (
+    {"trouble": 0.7},
+    {"operator": True, "overtaken": 0.5},
+    {"theme": "invitation"} | _IN_DOUBT,
+    {"theme": "text", "made_elsewhere": 1.0, "unlimited": 0.5} | _IN_DOUBT,
+    {"theme": "session", "made_elsewhere": 1.0, "unlimited": 0.5} | _IN_DOUBT,
+    {"theme": "session", "locks": 0.7},
+    {"poison": True, "undigested": 0.7, "least_jitter": 0.125, "slow": 0.5, "lease": 30, "trouble": 0.1},
+    {"cut_again": 0.8, "doubtful": 0.2},
+    {"dawdles": 0.8, "skew": 0, "triggers": 5},
+    {"prepares_slowly": 0.6, "skew": 0, "trouble": 0.5, "triggers": 5},
+    {
+        "deadly_later": True,
+        "max_claims": 2,
+        "max_attempts": 3,
+        "trouble": 0.1,
+        "unclear": 0.0,
+        "calls_back": 0.9,
+    },
+    {},
+    {},
+)
+"""What must come together to come to anything."""
+
+
 def draw_later(random: Random) -> dict[str, Any]:
     """What came in later: half of the schedules have nothing of it, so that they stay what they were."""
     if random.random() < 0.5:
@@ -152,42 +179,23 @@ def draw_later(random: Random) -> dict[str, Any]:
         "triggers": random.choice((2, 3, 5)),
         "max_claims": random.choice((6, 2)),
         "minutes": random.choice((0, 0, 1)),
+        "unclear": rate(0.4, 0.8),
         "organisations": random.random() < 0.5,
         "others": rate(0.3, 1.0),
         "made_elsewhere": rate(0.5, 1.0),
         "unlimited": rate(0.3, 0.7),
         "locks": rate(0.5),
         "undigested": rate(0.5),
-        "dawdles": rate(0.1, 0.3),
-        "prepares_slowly": rate(0.2, 0.6),
+        "dawdles": rate(0.2),
+        "prepares_slowly": rate(0.2),
         "overtaken": rate(0.5),
         "unreadable": rate(0.1, 0.3),
         "least_jitter": random.choice((0.0, 0.125)),
         "calls_back": random.choice((0.4, 0.9)),
     }
-    return drawn | _more_of(random)
-
-
-def _more_of(random: Random) -> dict[str, Any]:
-    """Some faults need others to come to anything, and some have to be spared them."""
-    more: dict[str, Any] = {}
-    if random.random() < 0.3:
-        more |= {"cut_again": 0.8, "doubtful": 0.2}
     if random.random() < 0.2:
-        more |= {"poison": True}
-    if random.random() < 0.3:
-        more |= {"operator": True}
-    trouble = random.choice(("some", "much", "unclear", "unclear"))
-    if trouble != "some":
-        more |= (
-            {"trouble": 0.7} if trouble == "much" else {"trouble": 0.1, "unclear": random.choice((0.4, 0.8))}
-        )
-    if random.random() < 0.1:
-        more |= {"deadly_later": True, "max_claims": 2, "trouble": 0.7, "unclear": 0.0, "calls_back": 0.9}
-    if random.random() < 0.25:
-        more |= {"made_elsewhere": 1.0, "theme": random.choice(("text", "session")), "unlimited": 0.5}
-        more |= {"trouble": 0.0, "unclear": 0.8, "max_attempts": 3}
-    if random.random() < 0.6:
-        more |= {"crash": 0.0, "crash_inside": 0.0, "crash_sending": 0.0, "freeze": 0.0, "outage": False}
-        more |= {"workers": random.choice((1, 1, 2)), "handlers": 1, "chaos_steps": random.choice((360, 500))}
-    return more
+        drawn |= {"poison": True}
+    if random.random() < 0.6:  # enough else goes wrong
+        drawn |= _CALM | {"workers": random.choice((1, 1, 2)), "handlers": 1}
+        drawn |= {"chaos_steps": random.choice((360, 500))}
+    return drawn | random.choice(_PLOTS)

@@ -98,6 +98,8 @@ _UNCLEAR = ((True, Unknown("dot", "cut after taking")), (False, Unknown("dot", "
 
 def judged(world: World) -> tuple[bool, Outcome | None]:
     """Whether the provider takes what was handed over, and what it answers; None: nothing, ever."""
+    if world.chaos and world.options.deadly_later:
+        return False, Deferred("dot", "451 later")
     if world.is_unclear():
         return world.whims.choice((*_UNCLEAR, *_UNCLEAR, (True, None), (False, None)))
     if not world.in_trouble():

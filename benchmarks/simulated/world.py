@@ -177,17 +177,29 @@ class World:
     def _dawdle(self) -> float:
         """How much longer than usual a commit waits in its lane."""
         if self.chaos and self.whims.random() < self.options.dawdles:
-            return float(self.whims.choice((1, 3, 6, 12)))
+            expiry = self._until_one_expires()
+            return self.whims.choice((1.0, 3.0, 12.0, expiry, expiry, expiry))
         return 0.0
+
+    def _until_one_expires(self) -> float:
+        """Just past the next end of what is under way."""
+        now = self.tables.now()
+        left = (row.expires_at - now for row in self.tables.due.values() if row.lease_token is not None)
+        seconds = [one.total_seconds() for one in left if one > timedelta(0)]
+        return min(min(seconds, default=0.0) + 1.25, 60.0)
 
     def linger(self, held: Held) -> None:
         """Others may go on while a message is prepared, now and then until its time is over."""
         if self.options.deadly_later and held.notification in self.handed_over:
             self._die(CURRENT.get())
-        if self.chaos and self.whims.random() < self.options.prepares_slowly:
-            left = (held.progress.expires_at - self.tables.now()).total_seconds()
-            ends = (left, left, left) if 0.0 < left < self.options.lease else ()
-            self.stand_still(CURRENT.get(), self.whims.choice((0.25, 2.0, 7.0, *ends)), 200)
+        if not (self.chaos and self.options.prepares_slowly):
+            return
+        left = (held.progress.expires_at - self.tables.now()).total_seconds()
+        if 0.0 < left < self.options.lease - 2:  # the fence's margin
+            ends = (left, left) if held.progress.attempt else ()
+            self.stand_still(CURRENT.get(), self.whims.choice((0.25, 7.0, left, *ends)), 200)
+        elif self.whims.random() < self.options.prepares_slowly:
+            self.stand_still(CURRENT.get(), self.whims.choice((0.25, 2.0, 7.0)), 200)
 
     def stand_still(self, process: Process, seconds: float, steps: int) -> None:
         """Others go on in the middle of one's step."""
