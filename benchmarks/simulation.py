@@ -23,7 +23,7 @@ from benchmarks.simulated.memory import Memory
 from benchmarks.simulated.patches import standing
 from benchmarks.simulated.schedule import Report, replay, run
 
-SCHEDULES, QUICK_SCHEDULES = 100_000, 2_000
+SCHEDULES, QUICK_SCHEDULES = 150_000, 2_000
 CHUNK = 100
 WITHIN, QUICK_WITHIN = 10_000, 2_000
 """Seeds in which a planted bug must be found."""

@@ -69,6 +69,7 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
         (
             "_obstacles",
             "objections",
+            "_objections",
             "_trusted",
             "what_matters",
             "_drafted",
