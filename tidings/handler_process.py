@@ -17,7 +17,7 @@ from projections.handler import handle_batch
 from projections.history import History
 from projections.unknown_events import take_up
 from tidings.composition import clock, process_log
-from tidings.running import look_less_for_garbage, stop_on_signals
+from tidings.running import stop_on_signals, tune_interpreter
 from tidings.settings import Settings
 from tidings.supervised import say_ready
 
@@ -31,7 +31,7 @@ WAKES = {handler.NAME: ("source",), history.NAME: ("due", "progress"), EXPIRY: (
 def run_handler_process(settings: Settings) -> None:
     """Until a signal. Several may run; one leads and the others stand by."""
     with process_log(settings, "handler", CONNECTIONS) as log:
-        look_less_for_garbage()
+        tune_interpreter()
         asyncio.run(_follow(log, deployment(settings)))
 
 
