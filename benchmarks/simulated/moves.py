@@ -299,11 +299,12 @@ def opening(queue: Queue) -> Iterator[Any]:
 
 def _shared_and_lost(queue: Queue) -> Iterator[Any]:
     """Each place its share of a claim, and two that may kill their worker, each taken alone."""
-    for given in ({}, {"channel": "push", "expires_at": at(1)}):
-        queue.put(*(row(n, n / 64, instance=i, **given) for n, i in enumerate(("acme", "acme", "beta"))))
+    unserved = [{"channel": "push", "expires_at": at(1 + n / 64)} for n in range(3)]
+    for given in ([{}, {}, {}], unserved):
+        queue.put(*(row(n, n / 64, instance=i, **given[n]) for n, i in enumerate(("acme", "acme", "beta"))))
         yield queue.claim(2, limit=2), queue.claim(2, limit=2)
         queue.remove(0, 1, 2)
-        queue.put(row(2, 0.1, **given), row(1, **given))
+        queue.put(row(2, 0.1, **given[2]), row(1, **given[1]))
         for _ in range(4):
             yield queue.claim(2, lease=LOST), queue.rows()
         queue.remove(1, 2)
@@ -328,8 +329,35 @@ def _lost_and_expired(queue: Queue) -> Iterator[Any]:
     queue.remove(1, 2, 3)
 
 
+def _beside_each_other(queue: Queue) -> Iterator[Any]:
+    """A head that lost two claims and one that lost none; two that expired; a pause of one instance alone."""
+    queue.put(row(1))
+    yield queue.claim(2, lease=LOST, in_order=True), queue.claim(2, lease=LOST, in_order=True)
+    queue.put(row(2, 1, instance="beta"), row(7, channel="push", instance="beta", expires_at=at(1)))
+    yield queue.claim(2, in_order=True), queue.rows()
+    queue.remove(1, 2, 7)
+    queue.put(*(row(n, channel="push", expires_at=at(1)) for n in (3, 4)))
+    yield [len(queue.claim(2, in_order=True)) for _ in range(3)]  # which goes first is left open
+    queue.remove(3, 4)
+    queue.put(*(row(n, channel="push", instance=i, expires_at=at(1)) for n, i in ((3, "acme"), (4, "beta"))))
+    yield [len(queue.claim(2, limit=1, in_order=True)) for _ in range(2)]
+    queue.remove(3, 4)
+    queue.pause("acme", "sms")
+    queue.put(*(row(n, channel="sms", instance=i, expires_at=at(1)) for n, i in ((5, "acme"), (6, "beta"))))
+    yield queue.claim(2, in_order=True), queue.rows()
+    queue.pause("acme", "sms", resume=True)
+    queue.remove(5, 6)
+    queue.put(row(9, channel="push", expires_at=at(2)))
+    for lease in (LOST, LOST, LEASE, LEASE):
+        yield queue.claim(2, lease=lease, in_order=True)
+    queue.release(9)
+    yield queue.claim(2, in_order=True), queue.rows()
+    queue.remove(9)
+
+
 def all_moves_in_order(queue: Queue, seed: int) -> Iterator[Any]:
     queue.decide(*reversed(range(1, 16)))
     yield from _lost_and_expired(queue)
+    yield from _beside_each_other(queue)
     for draw in range(seed * 10_000, seed * 10_000 + 300):
         yield move_in_order(queue, draw), queue.rows()
