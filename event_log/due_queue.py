@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -31,6 +31,10 @@ NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 """When a parked notification is due: a person has to resolve it."""
 FENCE_MARGIN = timedelta(seconds=2)
 """A lease that ends sooner than this counts as lost."""
+
+
+Lease: TypeAlias = tuple[UUID, int]
+"""Notification and token. One process may hold an old one of a notification, and a new one."""
 
 
 class DueRow(msgspec.Struct, frozen=True):
@@ -247,9 +251,9 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def held(
-    cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], ends: Sequence[bool] | None = None
-) -> dict[UUID, Standing]:
-    """The notifications whose lease (id, token) nobody else has taken since.
+    cursor: Cursor[Any], claims: Sequence[Lease], ends: Sequence[bool] | None = None
+) -> dict[Lease, Standing]:
+    """The leases that nobody else has taken since.
 
     ``ends`` says of each whether the version of its cause's stream is asked for too.
     """
@@ -263,10 +267,10 @@ def held(
         },
         prepare=True,
     )
-    return {row[0]: Standing(*row[1:]) for row in cursor.fetchall()}
+    return {row[:2]: Standing(*row[2:]) for row in cursor.fetchall()}
 
 
-def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
+def renew(cursor: Cursor[Any], claims: Sequence[Lease], lease: timedelta) -> set[UUID]:
     """Extend leases that are still ours; those that were extended. Waits for nobody."""
     cursor.execute(
         _queries.renew,
@@ -280,7 +284,7 @@ def renew(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], lease: timede
     return {notification for (notification,) in cursor.fetchall()}
 
 
-def release(cursor: Cursor[Any], claims: Sequence[tuple[UUID, int]], rest: timedelta | None = None) -> None:
+def release(cursor: Cursor[Any], claims: Sequence[Lease], rest: timedelta | None = None) -> None:
     """Give leases back unused: the claims do not count as lost. For a ``rest`` nobody claims them."""
     if claims:
         cursor.execute(

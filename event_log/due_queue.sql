@@ -285,7 +285,7 @@ RETURNING d.notification_id, d.instance_id, d.lease_token, d.claims - 1
 
 -- name: held
 -- With the versions of their streams, and of the streams of their causes where these are to be written to.
-SELECT d.notification_id, d.lease_until > clock_timestamp() + %(margin)s,
+SELECT d.notification_id, d.lease_token, d.lease_until > clock_timestamp() + %(margin)s,
        (SELECT max(e.originator_version) FROM events e WHERE e.originator_id = d.notification_id),
        CASE WHEN claim.ends
             THEN (SELECT max(e.originator_version) FROM events e WHERE e.originator_id = d.cause_stream)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import Protocol, assert_never
-from uuid import UUID
 
 from msgspec.structs import replace
 
+from event_log.due_queue import Lease
 from event_log.failpoints import failpoint
 from notification_domain.outcomes import Deferred, Outcome, Unknown
 from workers.preparing import Prepared
@@ -47,7 +47,7 @@ class Delivery(Staged):
         return self._subject
 
     @property
-    def lease(self) -> tuple[UUID, int]:
+    def lease(self) -> Lease:
         return self._subject.held.notification, self._subject.held.token
 
     async def run(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from event_log.due_queue import Lease
+
 MOST = 10_000
 LIFETIME = timedelta(minutes=10)
 """Then one is looked at once more: it may be closed by now, or mended."""
@@ -27,9 +29,7 @@ class LeftAlone:
             self._since = {one: since for one, since in self._since.items() if since > oldest}
             return list(self._since)
 
-    def take(
-        self, leases: Sequence[tuple[UUID, int]]
-    ) -> tuple[Sequence[tuple[UUID, int]], Sequence[tuple[UUID, int]]]:
+    def take(self, leases: Sequence[Lease]) -> tuple[Sequence[Lease], Sequence[Lease]]:
         """Those that are remembered now, and those there is no room for."""
         with self._lock:
             now, room = self._clock(), max(self._most - len(self._since), 0)

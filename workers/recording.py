@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from event_log import due_queue
 from event_log.database import LogCursor
-from event_log.due_queue import NEVER, Standing
+from event_log.due_queue import NEVER, Lease, Standing
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.failpoints import failpoint
 from event_log.log import Append, Log
@@ -77,7 +77,7 @@ class Held(msgspec.Struct, frozen=True):
         return self.state.progress.request
 
     @property
-    def lease(self) -> tuple[UUID, int]:
+    def lease(self) -> Lease:
         return self.notification, self.token
 
     @property
@@ -199,12 +199,16 @@ def _drafted(log: Log, cursor: LogCursor, steps: Sequence[Step], now: datetime) 
     obstacles, streams = _obstacles(log, cursor, steps)
     answers = [_decide(step, held, what) for step, what in zip(steps, obstacles, strict=True)]
     moves = [_move(answer) for answer in answers if isinstance(answer, Advanced)]
-    causes = _versions_of_causes(moves, held)
+    causes = {
+        cause_of(answer.held.instance, answer.held.request)[0]: held[answer.held.lease].cause_version
+        for answer in answers
+        if isinstance(answer, Advanced) and isinstance(answer.held.state, Sent)
+    }
     return _Draft(
         answers=answers,
         change=change(moves, causes),
         position=min((standing.position for standing in held.values()), default=0),
-        streams=streams.union(held, causes),
+        streams=streams.union((notification for notification, _ in held), causes),
         leased_until=min((lease.until for lease in held.values() if lease.runs), default=NEVER),
         in_time_until=min((_expiry(step) for step in steps), default=NEVER),
     )
@@ -237,17 +241,9 @@ def _ends(steps: Sequence[Step]) -> list[bool]:
     ]
 
 
-def _versions_of_causes(moves: Sequence[Move], held: Mapping[UUID, Standing]) -> dict[UUID, int]:
-    return {
-        cause_of(move.instance, move.request)[0]: held[move.notification].cause_version
-        for move in moves
-        if isinstance(move.state, Sent)
-    }
-
-
-def _decide(step: Step, held: Mapping[UUID, Standing], objection: Objection | None) -> Answer:
+def _decide(step: Step, held: Mapping[Lease, Standing], objection: Objection | None) -> Answer:
     mine = step.held
-    standing = held.get(mine.notification)
+    standing = held.get(mine.lease)
     if standing is None or not _may_write(step, standing):
         return Refused("the lease has run out")
     if standing.version != mine.version:

@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
-from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from event_log import due_queue, feedback
 from event_log.callbacks import Reference
-from event_log.due_queue import CODES, Claim, Wanted, new_token
+from event_log.due_queue import CODES, Claim, Lease, Wanted, new_token
 from event_log.errors import EventLogError, LogUnavailable
 from event_log.failpoints import failpoint
 from event_log.log import Log
@@ -248,7 +247,7 @@ class Worker:
                 except LogUnavailable as error:
                     _logger.warning("leases were not renewed: %s", error)
 
-    def _renew(self, leases: Sequence[tuple[UUID, int]]) -> None:
+    def _renew(self, leases: Sequence[Lease]) -> None:
         with self._log.database.connection() as connection:
             due_queue.renew(connection.cursor(), leases, self._settings.lease)
 
@@ -278,7 +277,7 @@ class Worker:
         if unused:
             await asyncio.to_thread(self._give_back, unused)
 
-    def _give_back(self, leases: Sequence[tuple[UUID, int]]) -> None:
+    def _give_back(self, leases: Sequence[Lease]) -> None:
         try:
             with self._log.appending() as append:
                 due_queue.release(append.cursor, leases)

@@ -200,13 +200,14 @@ def _lease(tables: Tables, row: Due, p: Parameters) -> tuple[Any, ...]:
 
 def held(tables: Tables, p: Parameters) -> Result:
     end = tables.now() + p["margin"]
-    ends = dict(zip(p["notifications"], p["ends"], strict=True))
+    ends = dict(zip(zip(p["notifications"], p["tokens"], strict=True), p["ends"], strict=True))
     return [
         (
             row.notification_id,
+            row.lease_token,
             row.lease_until > end,
             _version(tables, row.notification_id),
-            _version(tables, row.cause_stream) if ends[row.notification_id] else 0,
+            _version(tables, row.cause_stream) if ends[row.notification_id, row.lease_token] else 0,
             row.lease_until - p["margin"],
             tables.last_position,
         )

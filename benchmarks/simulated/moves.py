@@ -102,14 +102,14 @@ class Queue:
     def held(self, *numbers: int, wrong: int = 0) -> dict[int, bool]:
         with self.log.database.connection() as connection:
             found = due_queue.held(connection.cursor(), self.shown(*numbers, wrong=wrong))
-        return {notification.int: standing.runs for notification, standing in found.items()}
+        return {notification.int: standing.runs for (notification, _), standing in found.items()}
 
     def versions_of_causes(self, *numbers: int) -> dict[int, int]:
         """Asked for the odd numbers."""
         with self.log.database.connection() as connection:
             asked = [number % 2 == 1 for number in numbers]
             found = due_queue.held(connection.cursor(), self.shown(*numbers), asked)
-        return {notification.int: standing.cause_version for notification, standing in found.items()}
+        return {notification.int: standing.cause_version for (notification, _), standing in found.items()}
 
     def renew(self, *numbers: int, lease: timedelta = LEASE, wrong: int = 0) -> list[int]:
         with self.log.database.connection() as connection:

@@ -56,7 +56,6 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             "_move",
             "_at",
             "_ends",
-            "_versions_of_causes",
             "_is_judged_now",
             "_may_be_over",
             "_objected",

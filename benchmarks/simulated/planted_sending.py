@@ -51,9 +51,10 @@ def _late_intent() -> tuple[Change, ...]:
 
 def _whoever(tables: Any, p: Any) -> Any:  # noqa: ANN401
     """As held, for all that are asked for and as if their leases ran."""
+    far, last = due_queue.NEVER, tables.last_position
     return [
-        (n, True, tables.streams[n][-1][3], tables.streams[row.cause_stream][-1][3])
-        for n in p["notifications"]
+        (n, token, True, tables.streams[n][-1][3], tables.streams[row.cause_stream][-1][3], far, last)
+        for n, token in zip(p["notifications"], p["tokens"], strict=True)
         if (row := tables.due.get(n))
     ]
 

@@ -334,7 +334,7 @@ def test_a_lost_lease_is_neither_extended_nor_held(
     with log.database.connection() as connection:
         held = due_queue.held(connection.cursor(), mine)
         runs = {one: standing.runs for one, standing in held.items()}
-        assert runs == ({mine[0][0]: False} if lost == "run out" else {})
+        assert runs == ({mine[0]: False} if lost == "run out" else {})
 
 
 def test_a_lease_counts_as_held_while_more_than_the_margin_is_left(
@@ -345,7 +345,7 @@ def test_a_lease_counts_as_held_while_more_than_the_margin_is_left(
     (short,) = leases(claim(limit=1, lease=FENCE_MARGIN - timedelta(milliseconds=1)))
     with log.database.connection() as connection:
         held = due_queue.held(connection.cursor(), [long, short])
-        assert {one: standing.runs for one, standing in held.items()} == {long[0]: True, short[0]: False}
+        assert {one: standing.runs for one, standing in held.items()} == {long: True, short: False}
 
 
 # --- what kills its worker ----------------------------------------------------------------------

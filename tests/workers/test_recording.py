@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from event_log.recorder import APPEND_LOCK
 from notification_domain.backoff import RetryPolicy
@@ -145,6 +146,19 @@ async def test_each_member_of_a_group_gets_its_own_answer(office: Office) -> Non
     assert [type(answer) for answer in answers] == [Advanced, Refused, Advanced]
     assert isinstance(answers[2], Advanced)
     assert answers[2].held.notification == cleo.held.notification
+
+
+async def test_an_old_lease_does_not_pass_for_the_new_one_in_its_group(
+    office: Office, subject: Subject
+) -> None:
+    """A worker may hold both, when it has claimed again what it had lost."""
+    started = take(office, subject, start(office, subject))
+    assert isinstance(started, Advanced)
+    new, old = (Subject(replace(started.held, token=started.held.token - lost)) for lost in (0, 1))
+    group = [Step(old, outcome(office, Delivered("EM1"))), Step(new, StartTransmission(office.clock()))]
+    answers = advance(office.log, group, office.clock)
+    assert [type(answer) for answer in answers] == [Refused, Advanced]
+    assert office.topics()[-1] == "TransmissionStarted"
 
 
 async def test_many_write_backs_of_one_stream_take_its_next_versions(office: Office) -> None:
