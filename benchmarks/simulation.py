@@ -80,6 +80,8 @@ def told(parts: Iterable[Part], count: int) -> Iterator[Part]:
     done = crashes = failed = 0
     for part in parts:
         done, crashes, failed = done + part.schedules, crashes + part.crashes, failed + len(part.failed)
+        for report in part.failed:
+            _errors.print(f"seed {report.seed}: {report.violations[0]}", highlight=False, markup=False)
         if time.monotonic() - last > 5 or done == count:  # seconds
             last = time.monotonic()
             rate = done / max(last - began, 0.001)
