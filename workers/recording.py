@@ -312,6 +312,7 @@ def _objections(
     log: Log, cursor: LogCursor, subjects: Sequence[Subject], known: dict[UUID, int], topics: set[str]
 ) -> list[Objection | None]:
     later, frozen = quarantine.since(log, cursor, HANDLER, known, topics)
+    frozen = frozen.union(stream for stream, events in later.items() if not all(map(_is_readable, events)))
     return [stands_against(one, later) or _doubt(one, frozen) for one in subjects]
 
 
@@ -395,12 +396,23 @@ def _user_state(subject: Subject, later: dict[UUID, list[RecordedEvent]]) -> str
 
 
 def _understood(event: RecordedEvent) -> tuple[str, Fact | None]:
-    if not isinstance(event.fact, SourceEvent):
-        return canonical_type(event.topic), None
+    """Its type by the name it has today, and its fact as far as anybody can read it."""
+    return canonical_type(event.topic), _interpreted(event) if _is_readable(event) else None
+
+
+def _is_readable(event: RecordedEvent) -> bool:
+    """What is not freezes its stream as soon as the handler comes to it."""
     try:
-        return canonical_type(event.topic), interpret(event.fact.type, event.fact.data)
+        _interpreted(event)
     except InvalidData:
-        return canonical_type(event.topic), None
+        return False
+    return True
+
+
+def _interpreted(event: RecordedEvent) -> Fact | None:
+    if not isinstance(event.fact, SourceEvent):
+        raise InvalidData("", f"{event.topic} does not open")
+    return interpret(event.fact.type, event.fact.data)
 
 
 def _with_old_names(types: frozenset[str]) -> set[str]:

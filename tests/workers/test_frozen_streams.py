@@ -31,6 +31,18 @@ async def test_it_is_held_back_when_its_stream_was_frozen_meanwhile(office: Offi
     assert held_back.not_before > office.clock()
 
 
+async def test_it_is_held_back_by_what_nobody_can_read_before_the_handler_has_come_to_it(
+    office: Office,
+) -> None:
+    office.story.add_user()
+    link = "user.human.passwordless.initialization.code"
+    office.story.tell(f"{link}.requested", code="X", id="a", expiry=3600, trigger_origin=ORIGIN)
+    async with held_at_the_point_of_no_return(office):
+        office.story.tell(f"{link}.sent", id="a", cause="soon")
+    assert await office.messages() == []
+    assert office.last().stage == "quarantine"
+
+
 async def test_it_is_sent_all_the_same_when_the_stream_of_somebody_else_was_frozen(office: Office) -> None:
     office.story.add_user()
     office.story.ask_for_code()
