@@ -312,8 +312,7 @@ def _objections(
     log: Log, cursor: LogCursor, subjects: Sequence[Subject], known: dict[UUID, int], topics: set[str]
 ) -> list[Objection | None]:
     later, frozen = quarantine.since(log, cursor, HANDLER, known, topics)
-    frozen = frozen.union(stream for stream, events in later.items() if not all(map(_is_readable, events)))
-    return [stands_against(one, later) or _doubt(one, frozen) for one in subjects]
+    return [stands_against(one, later) or _doubt(one, later, frozen) for one in subjects]
 
 
 def _trusted(subject: Subject) -> set[UUID | None]:
@@ -322,10 +321,23 @@ def _trusted(subject: Subject) -> set[UUID | None]:
     return {cause, subject.user_stream}
 
 
-def _doubt(subject: Subject, frozen: set[UUID]) -> Doubt | None:
-    if not frozen or frozen.isdisjoint(_trusted(subject)):
+def _doubt(
+    subject: Subject, later: Mapping[UUID, Sequence[RecordedEvent]], frozen: set[UUID]
+) -> Doubt | None:
+    is_frozen = bool(frozen) and not frozen.isdisjoint(_trusted(subject))
+    if not is_frozen and not _is_unclear(subject, later):
         return None
     return Doubt("an event that may bear on it is in quarantine: it waits for its redrive")
+
+
+def _is_unclear(subject: Subject, later: Mapping[UUID, Sequence[RecordedEvent]]) -> bool:
+    """Whether a newer event may be about its code, but nobody can read which one it is about."""
+    trigger = trigger_named(subject.held.request.rule)
+    if trigger is None or not trigger.per_code_id:
+        return False
+    stream, version = cause_of(subject.held.instance, subject.held.request)
+    unread = [one for one in later.get(stream, ()) if one.version > version and not _is_readable(one)]
+    return any(canonical_type(one.topic) in types_that_matter(trigger) for one in unread)
 
 
 def what_matters(subjects: Sequence[Subject]) -> tuple[dict[UUID, int], set[str]]:
@@ -401,7 +413,7 @@ def _understood(event: RecordedEvent) -> tuple[str, Fact | None]:
 
 
 def _is_readable(event: RecordedEvent) -> bool:
-    """What is not freezes its stream as soon as the handler comes to it."""
+    """What is not freezes its stream when the handler comes to it."""
     try:
         _interpreted(event)
     except InvalidData:

@@ -77,6 +77,7 @@ PLACES: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             "_overtaken",
             "_known",
             "_doubt",
+            "_is_unclear",
             "_user_state",
             "_state_of",
             "_understood",

@@ -35,6 +35,7 @@ async def test_it_is_held_back_by_what_nobody_can_read_before_the_handler_has_co
     office: Office,
 ) -> None:
     office.story.add_user()
+    office.story.tell("user.human.email.verified")
     link = "user.human.passwordless.initialization.code"
     office.story.tell(f"{link}.requested", code="X", id="a", expiry=3600, trigger_origin=ORIGIN)
     async with held_at_the_point_of_no_return(office):
