@@ -9,7 +9,7 @@ because everybody else waits while it is held; under it one question tells wheth
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from event_log import due_queue
 from event_log.database import LogCursor
-from event_log.due_queue import NEVER, Lease, Standing
+from event_log.due_queue import FENCE_MARGIN, NEVER, Lease, Standing
 from event_log.envelope import RecordedEvent, SourceEvent
 from event_log.failpoints import failpoint
 from event_log.log import Append, Log
@@ -209,9 +209,22 @@ def _drafted(log: Log, cursor: LogCursor, steps: Sequence[Step], now: datetime) 
         change=change(moves, causes),
         position=min((standing.position for standing in held.values()), default=0),
         streams=streams.union((notification for notification, _ in held), causes),
-        leased_until=min((lease.until for lease in held.values() if lease.runs), default=NEVER),
+        leased_until=min(
+            (
+                _is_ours_until(step, held[step.held.lease])
+                for step, answer in zip(steps, answers, strict=True)
+                if isinstance(answer, Advanced)
+            ),
+            default=NEVER,
+        ),
         in_time_until=min((_expiry(step) for step in steps), default=NEVER),
     )
+
+
+def _is_ours_until(step: Step, standing: Standing) -> datetime:
+    """What has happened may be told in the last moments of a lease too."""
+    margin = FENCE_MARGIN if isinstance(step.command, RecordOutcome) else timedelta()
+    return standing.until + margin
 
 
 def _expiry(step: Step) -> datetime:

@@ -49,7 +49,16 @@ def test_schedules_break_no_promise(first: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "later"), [(6553, True), (8110, False), (19130, False), (28693, False), (32806, False)]
+    ("seed", "later"),
+    [
+        (6553, True),
+        (26458, True),
+        (41771, False),
+        (8110, False),
+        (19130, False),
+        (28693, False),
+        (32806, False),
+    ],
 )
 def test_schedules_that_once_found_a_bug_stay_clean(seed: int, later: bool) -> None:
     """The older ones have nothing of what came in later, and so are the schedules that they were."""
