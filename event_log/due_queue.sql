@@ -245,9 +245,9 @@ expired AS (
      WHERE NOT EXISTS (SELECT 1 FROM first WHERE claims >= 2)
      LIMIT %(limit)s
 ),
--- Of these too, what may kill its worker is taken alone: when there is nothing else.
+-- Of these too, what may kill its worker is taken alone: when there is nothing else. It is all that is left of them.
 deadly AS (
-    SELECT d.notification_id
+    SELECT one.notification_id
       FROM served i
      CROSS JOIN LATERAL (
          SELECT d.notification_id
@@ -257,9 +257,8 @@ deadly AS (
             AND d.not_before < '9999-01-01 00:00:00+00'
             AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
             AND d.channel <> ALL(i.channels)
-            AND d.claims >= 2
             AND d.notification_id NOT IN (SELECT unnest(%(left_alone)s::uuid[]))
-          LIMIT 1) AS d
+          LIMIT 1) AS one
      WHERE NOT EXISTS (SELECT 1 FROM taken)
        AND NOT EXISTS (SELECT 1 FROM expired)
      LIMIT 1

@@ -99,11 +99,10 @@ def _declined(record: Record, event: RecordedEvent, fact: NotificationDeclined) 
             # Other streams go on, above all while that of the trigger waits for its redrive.
             user = record.user_of(instance, fact, event.position)
             types = record.user_types(instance, user, event.position)
-            justified = bool({"user.locked", "user.removed", "user.deactivated"} & set(types)) or (
-                any(
-                    record.is_removed_around(instance, fact, place)
-                    for place in range(cause.position + 1, event.position + 1)
-                )
+            places = [*range(cause.position + 1, event.position + 1)]
+            places += record.poisoned_around(instance, fact, event.position)
+            justified = bool({"user.locked", "user.removed", "user.deactivated"} & set(types)) or any(
+                record.is_removed_around(instance, fact, place) for place in places
             )
         case _:
             justified = False

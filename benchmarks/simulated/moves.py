@@ -111,6 +111,13 @@ class Queue:
             found = due_queue.held(connection.cursor(), self.shown(*numbers), asked)
         return {notification.int: standing.cause_version for (notification, _), standing in found.items()}
 
+    def standings(self, *numbers: int) -> list[tuple[int, bool, int, int]]:
+        """Number, whether the lease runs, and the versions of its stream and its cause's."""
+        with self.log.database.connection() as connection:
+            shown = self.shown(*numbers)
+            found = due_queue.held(connection.cursor(), shown, [True] * len(shown))
+        return sorted((n.int, s.runs, s.version, s.cause_version) for (n, _), s in found.items())
+
     def renew(self, *numbers: int, lease: timedelta = LEASE, wrong: int = 0) -> list[int]:
         with self.log.database.connection() as connection:
             found = due_queue.renew(connection.cursor(), self.shown(*numbers, wrong=wrong), lease)
@@ -161,10 +168,14 @@ class Queue:
 
     def decide(self, *numbers: int) -> None:
         """The first event of these notifications, in this order."""
+        self.write(*((number, 1) for number in numbers))
+
+    def write(self, *events: tuple[int, int]) -> None:
+        """Into streams by their number, each with its version."""
         with self.log.appending() as append:
             entries = [
-                LogEntry(UUID(int=n), 1, "notification.requested", b"\x01\x01{}", instance_id="acme")
-                for n in numbers
+                LogEntry(UUID(int=n), version, "notification.requested", b"\x01\x01{}", instance_id="acme")
+                for n, version in events
             ]
             self.log.recorder.insert(append.cursor, columns_of(entries))
 
@@ -295,6 +306,18 @@ def opening(queue: Queue) -> Iterator[Any]:
     yield queue.claim(2), queue.claim(2)
     queue.remove(5, 7)
     yield from _shared_and_lost(queue)
+    yield from _leased(queue)
+
+
+def _leased(queue: Queue) -> Iterator[Any]:
+    """A lease that is nearly over and one that is not, and streams that have come further than others."""
+    cause = 101
+    queue.write((21, 1), (22, 1), (22, 2), *((cause, version) for version in range(1, 6)))
+    queue.put(*(row(n, cause_stream=UUID(int=cause)) for n in (21, 22)))
+    for lease in (timedelta(seconds=1), LEASE):
+        yield queue.claim(2, limit=1, lease=lease)
+    yield queue.standings(21, 22)
+    queue.remove(21, 22)
 
 
 def _shared_and_lost(queue: Queue) -> Iterator[Any]:
@@ -355,9 +378,30 @@ def _beside_each_other(queue: Queue) -> Iterator[Any]:
     queue.remove(9)
 
 
+def _deadly(queue: Queue) -> Iterator[Any]:
+    """What may kill its worker is passed over while anything else is left, while it is leased, or served."""
+    queue.put(*(row(n, channel="push", cause_stream=UUID(int=n), expires_at=at(1)) for n in (1, 2)))
+    for number in (1, 2, 1, 2):
+        yield queue.claim(2, lease=LOST, left_alone=[UUID(int=number)], in_order=True), queue.rows()
+    queue.put(row(4, channel="push", expires_at=at(1)))
+    yield queue.claim(2, lease=LOST, in_order=True)
+    queue.remove(4)
+    yield queue.claim(2, left_alone=[UUID(int=2)], in_order=True)
+    queue.pull_forward(Overtaken(UUID(int=2), 2, "", at(-1)))
+    yield queue.claim(2, in_order=True)
+    queue.remove(1, 2)
+    queue.put(row(1, 5, expires_at=at(1)))
+    for _ in range(3):
+        yield queue.claim(6, lease=LOST, in_order=True)
+    queue.put(row(2))
+    yield queue.claim(6, in_order=True), queue.claim(6, in_order=True)
+    queue.remove(1, 2)
+
+
 def all_moves_in_order(queue: Queue, seed: int) -> Iterator[Any]:
     queue.decide(*reversed(range(1, 16)))
     yield from _lost_and_expired(queue)
+    yield from _deadly(queue)
     yield from _beside_each_other(queue)
     for draw in range(seed * 10_000, seed * 10_000 + 300):
         yield move_in_order(queue, draw), queue.rows()

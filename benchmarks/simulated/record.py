@@ -72,9 +72,19 @@ class Record:
 
     def is_removed_around(self, instance: str, fact: Any, before: int) -> bool:  # noqa: ANN401  # a decision
         """Whether the organisation or the instance is gone in whose name it would go out."""
-        organisation = fact.organisation_id or self._organisation_of(instance, fact, before)
-        around = ("instance", f"organisation/{organisation}")
+        around = self._around(instance, fact, before)
         return any(is_removed(self._types(instance, subject, before)) for subject in around)
+
+    def poisoned_around(self, instance: str, fact: Any, before: int) -> list[int]:  # noqa: ANN401
+        """Where these streams were frozen: until a redrive nobody knows what they tell from there on."""
+        known = [
+            e for subject in self._around(instance, fact, before) for e in self.subjects[instance, subject]
+        ]
+        return [e.position for e in known if is_poison(e) and e.position < before]
+
+    def _around(self, instance: str, fact: Any, before: int) -> tuple[str, str]:  # noqa: ANN401
+        organisation = fact.organisation_id or self._organisation_of(instance, fact, before)
+        return "instance", f"organisation/{organisation}"
 
     def _organisation_of(self, instance: str, fact: Any, before: int) -> str:  # noqa: ANN401
         known = self.subjects[instance, f"user/{self.user_of(instance, fact, before)}"]
