@@ -228,6 +228,7 @@ WITH_FEEDBACK: tuple[tuple[Event, ...], ...] = (
     (REQUESTED, ATTEMPT, TRANSMISSION, PARKED, RESEND),
     (REQUESTED, ATTEMPT, TRANSMISSION, PARKED, RESEND, replace(ATTEMPT, attempt=2)),
     (REQUESTED, ATTEMPT, TRANSMISSION, PARKED, RESEND, replace(PARKED, attempt=2)),
+    (REQUESTED, ATTEMPT, TRANSMISSION, RESENT, replace(ATTEMPT, attempt=2), replace(SENT, attempt=2)),
 )
 """Histories in which a report makes a difference, or makes none although it would elsewhere."""
 
