@@ -29,6 +29,8 @@ SELECT notification_id, due_at, not_before, expires_at, retry, claims,
   FROM due_notifications
 """
 
+_ENDS = "SELECT notification_id, lease_until FROM due_notifications"
+
 
 def at(minutes: float) -> datetime:
     return BASE + timedelta(minutes=minutes)
@@ -111,12 +113,20 @@ class Queue:
             found = due_queue.held(connection.cursor(), self.shown(*numbers), asked)
         return {notification.int: standing.cause_version for (notification, _), standing in found.items()}
 
-    def standings(self, *numbers: int) -> list[tuple[int, bool, int, int]]:
-        """Number, whether the lease runs, and the versions of its stream and its cause's."""
+    def standings(self, *numbers: int) -> list[tuple[int, bool, int, int, timedelta]]:
+        """Number, whether the lease runs, versions of its stream and its cause's, the margin at its end."""
         with self.log.database.connection() as connection:
             shown = self.shown(*numbers)
             found = due_queue.held(connection.cursor(), shown, [True] * len(shown))
-        return sorted((n.int, s.runs, s.version, s.cause_version) for (n, _), s in found.items())
+            ends = self._ends(connection)
+        return sorted(
+            (n.int, s.runs, s.version, s.cause_version, ends[n] - s.until) for (n, _), s in found.items()
+        )
+
+    def _ends(self, connection: Any) -> dict[UUID, datetime]:  # noqa: ANN401  # a real one, or a model's
+        if self._modelled:
+            return {n: row.lease_until for n, row in self.log.database.tables.due.items()}
+        return dict(connection.execute(_ENDS).fetchall())
 
     def renew(self, *numbers: int, lease: timedelta = LEASE, wrong: int = 0) -> list[int]:
         with self.log.database.connection() as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -146,6 +147,20 @@ async def test_each_member_of_a_group_gets_its_own_answer(office: Office) -> Non
     assert [type(answer) for answer in answers] == [Advanced, Refused, Advanced]
     assert isinstance(answers[2], Advanced)
     assert answers[2].held.notification == cleo.held.notification
+
+
+async def test_what_expires_while_its_worker_waits_for_the_append_lock_is_not_transmitted(
+    office: Office, subject: Subject
+) -> None:
+    started = take(office, subject, start(office, subject))
+    assert isinstance(started, Advanced)
+    over = started.held.progress.expires_at
+    # Drafted in time; when the lock is had, it is not.
+    times = iter([over - timedelta(seconds=1), over, over])
+    step = Step(Subject(started.held), StartTransmission(office.clock()))
+    (answer,) = advance(office.log, [step], lambda: next(times))
+    assert isinstance(answer, Advanced)
+    assert office.last().reason is Reason.EXPIRED
 
 
 async def test_an_old_lease_does_not_pass_for_the_new_one_in_its_group(
