@@ -74,6 +74,7 @@ class Log:
         return self.columns(envelopes, keys) if len(keys) == len(owners) else None
 
     def columns(self, envelopes: Sequence[Envelope], keys: Keys) -> Columns:
+        """Events as columns, sealed; ``keys`` holds those of all their owners."""
         bodies = [self.mapper.to_body(envelope, keys) for envelope in envelopes]
         return Columns(
             streams=[envelope.stream for envelope in envelopes],

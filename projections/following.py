@@ -34,6 +34,7 @@ _REST = 4
 """Times what a round took, until the next one, where events are let gather: the busier all are, the more of
 them the next one finds. Who waits for a position waits so much longer at most."""
 _LONGEST_REST = 0.5
+"""Seconds."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _LONGEST_SILENCE = 1.0
 """Seconds between two words of a leader; well below IDLE_IN_TRANSACTION_SECONDS."""
